@@ -1,0 +1,264 @@
+"""Set simhcc up from nothing and run it, its tests or its benchmarks, with nothing but Python >= 3.11.
+
+python3 make.py run [SCENARIO ...] [OPTIONS]   simulate the resectable, intermediate and advanced settings
+python3 make.py test [PYTEST OPTIONS]          style, types and tests
+python3 make.py slow [PYTEST OPTIONS]          the longer statistical checks
+python3 make.py bench [OPTIONS]                speed, beside other programs
+python3 make.py setup                          only install
+
+On Windows write `py make.py run`. The first call creates the folder .venv and downloads what is needed into it; later
+calls reuse it until pyproject.toml or Python changes. SIMHCC_VENV names another folder for it. What make.py itself
+has to say goes to standard error, and the exit code is that of the command it ran.
+"""
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+# An older Python must reach this message, so the file keeps to syntax that Python 3.6 can read.
+OLDEST = (3, 11)
+if sys.version_info < OLDEST:
+    sys.exit(
+        f"simhcc needs Python 3.11 or newer; this is Python {platform.python_version()} ({sys.executable}).\n"
+        "Install a newer one from https://www.python.org/downloads/ or your system's packages, then call it by name,\n"
+        "for example: python3.12 make.py run   (Windows: py -3.12 make.py run)"
+    )
+
+ROOT = Path(__file__).resolve().parent
+SETTINGS = ("resectable", "intermediate", "advanced")
+EXTRAS = {"run": "tables", "test": "test", "slow": "test", "bench": "benchmark", "setup": "tables"}
+STAMP = "simhcc-setup.json"
+NO_NETWORK = (
+    "failed to establish a new connection",
+    "temporary failure in name resolution",
+    "name or service not known",
+    "getaddrinfo failed",
+    "nodename nor servname",
+    "network is unreachable",
+    "connection timed out",
+    "connecttimeouterror",
+    "cannot connect to proxy",
+    "connection refused",
+    "certificate_verify_failed",
+)
+
+
+class SetupError(Exception):
+    """The set-up cannot go on; the message says why and what to do."""
+
+
+def say(text: str) -> None:
+    """Print one line of progress on standard error, so that standard output stays the command's own."""
+    print(f"[make.py] {text}", file=sys.stderr, flush=True)
+
+
+def venv_folder() -> Path:
+    """The folder of the virtual environment: SIMHCC_VENV if it is set, otherwise .venv beside this file."""
+    named = os.environ.get("SIMHCC_VENV")
+    return Path(named).expanduser().resolve() if named else ROOT / ".venv"
+
+
+def program(folder: Path, name: str) -> Path:
+    """The path of a program inside the virtual environment `folder`, as this system spells it."""
+    return folder / "Scripts" / f"{name}.exe" if os.name == "nt" else folder / "bin" / name
+
+
+def interpreter_version(folder: Path) -> tuple[int, ...] | None:
+    """The version of the Python in `folder`, or None where there is none that runs with a working pip."""
+    python = program(folder, "python")
+    if not python.exists():
+        return None
+    code = "import sys, pip; print(*sys.version_info[:3])"
+    try:
+        done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, timeout=120)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return tuple(int(part) for part in done.stdout.split()) if done.returncode == 0 else None
+
+
+def check_can_create() -> None:
+    """Raise SetupError where this Python came without the modules that make a virtual environment."""
+    missing = [name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]
+    if missing:
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        raise SetupError(
+            f"this Python ({sys.executable}) came without its module {' and '.join(missing)}.\n"
+            f"On Debian and Ubuntu: sudo apt install python{version}-venv\n"
+            "Elsewhere: install Python from https://www.python.org/downloads/, which has it."
+        )
+
+
+def ensure_venv(folder: Path) -> None:
+    """Make `folder` a virtual environment whose Python is new enough; leave a good one as it is.
+
+    Raises SetupError for a folder that holds something else: nothing that this file did not make is deleted.
+    """
+    version = interpreter_version(folder)
+    if version is not None:
+        if version < OLDEST:
+            raise SetupError(f"{folder} holds Python {version[0]}.{version[1]}; name another folder in SIMHCC_VENV.")
+        return
+    check_can_create()
+    if folder.exists() and not folder.is_dir():
+        raise SetupError(f"{folder} is a file; name a folder in SIMHCC_VENV.")
+    occupied = folder.exists() and any(folder.iterdir())
+    ours = folder == ROOT / ".venv" or (folder / STAMP).exists()
+    if occupied and not ours:
+        raise SetupError(f"{folder} is not empty and no working virtual environment; delete it or name another folder.")
+    say(f"creating the virtual environment {folder}")
+    # In a child process: what venv cannot do it prints, and an interrupted one leaves no state in this process.
+    done = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], stdout=sys.stderr)
+    if done.returncode != 0 or interpreter_version(folder) is None:
+        raise SetupError(f"the virtual environment {folder} could not be made; the lines above say why.")
+
+
+def fingerprint(folder: Path) -> str:
+    """A digest of what the installation depends on: the package's declaration, its place and the Python."""
+    import tomllib  # Python 3.11 is the first to have it: at the top it would hide the message about the version
+
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        declared = tomllib.load(file)
+    parts = {
+        "project": declared["project"],
+        "build": [declared["build-system"], declared.get("tool", {}).get("hatch")],
+        "root": str(ROOT),
+        "python": interpreter_version(folder),
+        "machine": [sys.platform, platform.machine()],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def read_stamp(folder: Path) -> tuple[str, set[str]]:
+    """The fingerprint and extras of the last completed installation in `folder`; empty where there is none."""
+    try:
+        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+        return str(stamp["fingerprint"]), {str(extra) for extra in stamp["extras"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return "", set()
+
+
+def pip_install(folder: Path, extras: set[str]) -> None:
+    """Install the package from this folder, editable, with `extras`; pip's own lines are shown as they come."""
+    target = f"{ROOT}[{','.join(sorted(extras))}]"
+    command = [str(program(folder, "python")), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    seen = []
+    with subprocess.Popen(
+        [*command, "--editable", target], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as pip:
+        assert pip.stdout is not None
+        for line in pip.stdout:
+            print(f"  {line}", end="", file=sys.stderr, flush=True)
+            seen.append(line.lower())
+    if pip.returncode == 0:
+        return
+    if any(sign in line for line in seen for sign in NO_NETWORK):
+        raise SetupError(
+            "the packages could not be downloaded: no connection to the package index.\n"
+            "Check the network. Behind a proxy set HTTPS_PROXY. On a machine without network, copy the wheels to a\n"
+            "folder and set PIP_NO_INDEX=1 and PIP_FIND_LINKS=FOLDER. Then call the same command again."
+        )
+    raise SetupError(
+        f"pip could not install simhcc (exit code {pip.returncode}); the lines above say why.\n"
+        f"This is Python {platform.python_version()}; tested are 3.11, 3.12 and 3.13."
+    )
+
+
+def set_up(extra: str) -> Path:
+    """Make sure that simhcc is installed with `extra` and return the folder of its virtual environment."""
+    folder = venv_folder()
+    ensure_venv(folder)
+    wanted = fingerprint(folder)
+    installed, extras = read_stamp(folder)
+    if installed == wanted and extra in extras:
+        return folder
+    extras = extras | {extra}
+    say(f"installing simhcc [{', '.join(sorted(extras))}] into {folder}; the first time this downloads some 200 MB")
+    started = time.monotonic()
+    # An installation that breaks off must not look complete, so the stamp goes first and comes back last.
+    (folder / STAMP).unlink(missing_ok=True)
+    pip_install(folder, extras)
+    (folder / STAMP).write_text(json.dumps({"fingerprint": wanted, "extras": sorted(extras)}), encoding="utf-8")
+    say(f"installed in {time.monotonic() - started:.0f} s")
+    return folder
+
+
+def call(command: list[str]) -> int:
+    """Run one command in the repository's folder and return its exit code."""
+    say("$ " + " ".join(Path(part).stem if i == 0 else part for i, part in enumerate(command)))
+    code = subprocess.call(command, cwd=ROOT)
+    # A child ended by a signal has a negative code, which a shell reports as 128 + signal.
+    return 128 - code if code < 0 else code
+
+
+def run(folder: Path, arguments: list[str]) -> int:
+    """Run `simhcc run` on each scenario named first in `arguments` (default: all three settings)."""
+    first_option = next((i for i, text in enumerate(arguments) if text.startswith("-")), len(arguments))
+    scenarios = arguments[:first_option] or list(SETTINGS)
+    for scenario in scenarios:
+        code = call([str(program(folder, "simhcc")), "run", scenario, *arguments[first_option:]])
+        if code != 0:
+            return code
+    return 0
+
+
+def test(folder: Path, arguments: list[str]) -> int:
+    """Run every check a reviewer would run, all of them even when one fails; the first failure is the exit code."""
+    python = str(program(folder, "python"))
+    checks = {
+        "ruff check": [python, "-m", "ruff", "check", "."],
+        "ruff format": [python, "-m", "ruff", "format", "--check", "."],
+        "mypy": [python, "-m", "mypy", "simhcc"],
+        "pytest": [python, "-m", "pytest", *arguments],
+    }
+    codes = {name: call(command) for name, command in checks.items()}
+    failed = [name for name, code in codes.items() if code != 0]
+    if failed:
+        say(f"failed: {', '.join(failed)}")
+    return next((code for code in codes.values() if code != 0), 0)
+
+
+def main() -> int:
+    """Read the command line, set up, run the command and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="make.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=False
+    )
+    parser.add_argument("command", nargs="?", choices=sorted(EXTRAS), metavar="run|test|slow|bench|setup")
+    parser.add_argument("-h", "--help", action="store_true")
+    # Only the words before the command are read here; all that follows it belongs to the command.
+    options = parser.parse_args(sys.argv[1:2])
+    arguments = sys.argv[2:]
+    if options.help or options.command is None:
+        parser.print_help()
+        return 0 if options.help else 2
+    if options.command == "setup" and arguments:
+        parser.error(f"setup takes no arguments; found {' '.join(arguments)}")
+    try:
+        folder = set_up(EXTRAS[options.command])
+    except SetupError as error:
+        say(f"cannot set up: {error}")
+        return 1
+    python = str(program(folder, "python"))
+    if options.command == "run":
+        return run(folder, arguments)
+    if options.command == "test":
+        return test(folder, arguments)
+    if options.command == "slow":
+        return call([python, "-m", "pytest", "-m", "slow", *arguments])
+    if options.command == "bench":
+        return call([python, "-m", "benchmarks.competitors", *arguments])
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        say("interrupted")
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""Speed and memory of simhcc beside other programs; `python -m benchmarks.competitors` runs the other programs."""

@@ -144,30 +144,34 @@ def read_stamp(folder: Path) -> tuple[str, set[str]]:
         return "", set()
 
 
-def pip_install(folder: Path, extras: set[str]) -> None:
-    """Install the package from this folder, editable, with `extras`; pip's own lines are shown as they come."""
-    target = f"{ROOT}[{','.join(sorted(extras))}]"
-    command = [str(program(folder, "python")), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
-    seen = []
-    with subprocess.Popen(
-        [*command, "--editable", target], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as pip:
-        assert pip.stdout is not None
-        for line in pip.stdout:
-            print(f"  {line}", end="", file=sys.stderr, flush=True)
-            seen.append(line.lower())
-    if pip.returncode == 0:
-        return
-    if any(sign in line for line in seen for sign in NO_NETWORK):
-        raise SetupError(
+def why_pip_failed(output: str, code: int) -> str:
+    """What to tell a person when pip printed `output` and ended with exit code `code`."""
+    if any(sign in output.lower() for sign in NO_NETWORK):
+        return (
             "the packages could not be downloaded: no connection to the package index.\n"
             "Check the network. Behind a proxy set HTTPS_PROXY. On a machine without network, copy the wheels to a\n"
             "folder and set PIP_NO_INDEX=1 and PIP_FIND_LINKS=FOLDER. Then call the same command again."
         )
-    raise SetupError(
-        f"pip could not install simhcc (exit code {pip.returncode}); the lines above say why.\n"
+    return (
+        f"pip could not install simhcc (exit code {code}); the lines above say why.\n"
         f"This is Python {platform.python_version()}; tested are 3.11, 3.12 and 3.13."
     )
+
+
+def pip_install(folder: Path, extras: set[str]) -> None:
+    """Install the package from this folder, editable, with `extras`; pip's own lines are shown as they come."""
+    command = [str(program(folder, "python")), "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
+    command += ["--disable-pip-version-check", "--editable", f"{ROOT}[{','.join(sorted(extras))}]"]
+    lines = []
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as pip:
+        assert pip.stdout is not None
+        for line in pip.stdout:
+            print(f"  {line}", end="", file=sys.stderr, flush=True)
+            lines.append(line)
+    if pip.returncode != 0:
+        raise SetupError(why_pip_failed("".join(lines), pip.returncode))
 
 
 def set_up(extra: str) -> Path:

@@ -1,0 +1,159 @@
+"""Jobs that the tests of the runner share, importable by any worker, and what they promise about themselves."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from simhcc.runner import Job, grid, split
+
+
+def walk(inputs, address):
+    """Sums of a random walk per draw and block: cheap, and different for every address."""
+    lo, hi = address["draws"]
+    first, last = address["patients"]
+    steps = np.arange(first, last, dtype=np.float64)
+    totals = np.empty((hi - lo, len(address["strategies"])))
+    for d in range(lo, hi):
+        for s, strategy in enumerate(address["strategies"]):
+            effect = inputs["values"][strategy][d]
+            totals[d - lo, s] = np.sum(np.sqrt(steps + effect + inputs["seed"]) * inputs["weight"])
+    time.sleep(inputs.get("seconds", 0.0))
+    return {"total": totals, "n": np.array(last - first), "draw": np.arange(lo, hi)}
+
+
+def walk_shapes(inputs, address):
+    lo, hi = address["draws"]
+    return {"total": (hi - lo, len(address["strategies"])), "n": (), "draw": (hi - lo,)}
+
+
+def inputs(seed=1, seconds=0.0, draws=40):
+    random = np.random.default_rng(5)
+    values = {"a": random.random(draws), "b": random.random(draws)}
+    return {"seed": seed, "values": values, "weight": 0.5, "seconds": seconds}
+
+
+def walk_job(n=20, seed=1, seconds=0.0, shapes=True, **changes):
+    draws = 2 * n
+    return Job(
+        name="walk",
+        function="test_runner_jobs:walk",
+        inputs={**inputs(seed, seconds, draws), **changes},
+        shards=grid(draws=split(draws, n), strategies=[("a", "b")], patients=[(0, 1000)]),
+        shapes="test_runner_jobs:walk_shapes" if shapes else None,
+    )
+
+
+def one(inputs, address):
+    return {"x": np.full(inputs.get("size", 1), float(address["i"]))}
+
+
+def fail_at(inputs, address):
+    if address["i"] == inputs["at"]:
+        raise ValueError("the liver of patient 7 is missing")
+    return one(inputs, address)
+
+
+def refuse(inputs, address):
+    from simhcc.errors import InputError
+
+    raise InputError(found="0.9", expected="a fraction below 0.5", key="rate", file="a.yaml", line=3)
+
+
+def refuse_model(inputs, address):
+    from simhcc.errors import ModelError
+
+    raise ModelError("the state 'x' has no way out")
+
+
+def odd_results(inputs, address):
+    return inputs_to_result[inputs["kind"]]()
+
+
+inputs_to_result = {
+    "none": lambda: None,
+    "objects": lambda: {"x": np.array([None, {}], dtype=object)},
+    "names": lambda: {1: np.zeros(2)},
+    "shape": lambda: {"total": np.zeros(3), "n": np.array(1), "draw": np.zeros(2)},
+}
+
+
+def kinds(inputs, address):
+    """One array of every sort that must survive storage bit for bit."""
+    matrix = np.arange(6, dtype=np.float64).reshape(2, 3)
+    return {
+        "fortran": np.asfortranarray(matrix),
+        "strided": np.arange(10)[::3],
+        "big": np.arange(3, dtype=">i4"),
+        "scalar": np.array(1.5),
+        "empty": np.empty((0, 3)),
+        "bool": np.array([True, False]),
+        "text": np.array(["surgery", "TACE", "ä"]),
+        "bytes": np.array([b"x", b"yz"]),
+        "nan": np.array([np.nan, -0.0, np.inf, 5e-324]),
+        "complex": np.array([1 + 2j]),
+        "f32": np.array([0.1], dtype=np.float32),
+        "date": np.array(["2025-12-01"], dtype="datetime64[D]"),
+        "large": np.arange(200_000, dtype=np.float64),
+    }
+
+
+_buffer = np.zeros(3)
+_buffer_lock = threading.Lock()
+
+
+def reused_buffer(inputs, address):
+    with _buffer_lock:
+        _buffer[:] = address["i"]
+        return {"x": _buffer}
+
+
+def interrupt_at(inputs, address):
+    """Ctrl-C, pressed while this shard is computed."""
+    if address["i"] == inputs["at"]:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+    return one(inputs, address)
+
+
+def kill_once(inputs, address):
+    """Takes its whole process down the first time the chosen shard is computed."""
+    if address["i"] == inputs["at"]:
+        try:
+            Path(inputs["flag"]).open("x").close()
+        except FileExistsError:
+            pass
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(inputs["seconds"])
+    return one(inputs, address)
+
+
+def kill_always(inputs, address):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def count_call(inputs, address):
+    """Leaves one line a call in a file, so that calls can be counted across processes."""
+    with open(inputs["log"], "a") as file:
+        file.write(f"{address['i']}\n")
+    return one(inputs, address)
+
+
+def simple_job(function, n=10, shapes=None, **given):
+    return Job(function, f"test_runner_jobs:{function}", given, grid(i=list(range(n))), shapes)
+
+
+def test_the_shared_job_differs_from_shard_to_shard():
+    job = walk_job(n=6)
+    totals = [walk(job.inputs, address)["total"].tobytes() for address in job.shards]
+    assert len(set(totals)) == 6
+
+
+def test_the_shared_job_is_pure():
+    job = walk_job(n=3)
+    twice = [[walk(job.inputs, address)["total"].tobytes() for address in job.shards] for _ in range(2)]
+    assert twice[0] == twice[1]

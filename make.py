@@ -47,6 +47,7 @@ NO_NETWORK = (
     "cannot connect to proxy",
     "connection refused",
     "certificate_verify_failed",
+    "(from versions: none)",  # all that pip says when it is told not to try again
 )
 
 
@@ -148,7 +149,7 @@ def why_pip_failed(output: str, code: int) -> str:
     """What to tell a person when pip printed `output` and ended with exit code `code`."""
     if any(sign in output.lower() for sign in NO_NETWORK):
         return (
-            "the packages could not be downloaded: no connection to the package index.\n"
+            "the packages could not be downloaded: the package index does not answer.\n"
             "Check the network. Behind a proxy set HTTPS_PROXY. On a machine without network, copy the wheels to a\n"
             "folder and set PIP_NO_INDEX=1 and PIP_FIND_LINKS=FOLDER. Then call the same command again."
         )

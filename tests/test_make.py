@@ -59,7 +59,9 @@ def test_a_python_without_venv_is_told_the_debian_package(make: ModuleType, monk
 
 def test_no_network_and_other_failures_of_pip_are_told_apart(make: ModuleType) -> None:
     refused = "WARNING: Retrying ... NewConnectionError: Failed to establish a new connection: [Errno 111]"
+    silent = "ERROR: Could not find a version that satisfies the requirement hatchling>=1.21 (from versions: none)"
     assert "HTTPS_PROXY" in make.why_pip_failed(refused, 1)
+    assert "HTTPS_PROXY" in make.why_pip_failed(silent, 1)
     assert "exit code 1" in make.why_pip_failed("ERROR: Failed building wheel for numba", 1)
 
 

@@ -21,6 +21,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 # Distributions whose import name is not their own name in lower case with underscores.
 IMPORT_NAMES = {"salib": "SALib", "ruamel-yaml": "ruamel", "scikit-learn": "sklearn"}
 
+# What a declared library brings at exactly its own version, and documents as part of itself.
+PARTS = {"pydantic_core": "pydantic", "llvmlite": "numba", "dask": "distributed"}
+
 
 def import_name(requirement: str) -> str:
     """The name that code imports for a requirement such as "ruamel.yaml>=0.18"."""
@@ -65,6 +68,7 @@ def undeclared(package: Path) -> list[str]:
     faults = []
     for path in sorted(package.rglob("*.py")):
         for name, needed in library_imports(path):
+            name = PARTS.get(name, name)
             if name not in core and (needed or name not in extras):
                 faults.append(f"{path.name} imports {name}")
     return faults

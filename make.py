@@ -4,6 +4,7 @@ python3 make.py run [SCENARIO ...] [OPTIONS]   simulate the resectable, intermed
 python3 make.py test [PYTEST OPTIONS]          style, types and tests
 python3 make.py slow [PYTEST OPTIONS]          the longer statistical checks
 python3 make.py bench [OPTIONS]                speed, beside other programs
+python3 make.py lowest [PYTEST OPTIONS]        the tests with the oldest libraries that pyproject.toml allows
 python3 make.py setup                          only install
 
 On Windows write `py make.py run`. The first call creates the folder .venv and downloads what is needed into it; later
@@ -17,6 +18,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -33,7 +35,7 @@ if sys.version_info < OLDEST:
 
 ROOT = Path(__file__).resolve().parent
 SETTINGS = ("resectable", "intermediate", "advanced")
-EXTRAS = {"run": "tables", "test": "test", "slow": "test", "bench": "benchmark", "setup": "tables"}
+EXTRAS = {"run": "tables", "test": "test", "slow": "test", "bench": "benchmark", "lowest": "test", "setup": "tables"}
 STAMP = "simhcc-setup.json"
 NO_NETWORK = (
     "failed to establish a new connection",
@@ -64,6 +66,25 @@ def venv_folder() -> Path:
     """The folder of the virtual environment: SIMHCC_VENV if it is set, otherwise .venv beside this file."""
     named = os.environ.get("SIMHCC_VENV")
     return Path(named).expanduser().resolve() if named else ROOT / ".venv"
+
+
+def declared_project() -> dict:
+    """pyproject.toml as a dictionary."""
+    import tomllib  # Python 3.11 is the first to have it: at the top it would hide the message about the version
+
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        return tomllib.load(file)
+
+
+def lowest_versions() -> list[str]:
+    """A pin `name==version` for each lower bound `name>=version` that pyproject.toml declares."""
+    project = declared_project()["project"]
+    requirements = [
+        *project["dependencies"],
+        *(text for group in project["optional-dependencies"].values() for text in group),
+    ]
+    bounds = [re.match(r"([A-Za-z0-9_.-]+)\s*>=\s*([0-9.]+)", text) for text in requirements]
+    return [f"{bound[1]}=={bound[2]}" for bound in bounds if bound]
 
 
 def program(folder: Path, name: str) -> Path:
@@ -97,22 +118,28 @@ def check_can_create() -> None:
 
 
 def ensure_venv(folder: Path) -> None:
-    """Make `folder` a virtual environment whose Python is new enough; leave a good one as it is.
+    """Make `folder` a virtual environment of this Python; leave a good one as it is.
 
     Raises SetupError for a folder that holds something else: nothing that this file did not make is deleted.
     """
+    ours = folder in (ROOT / ".venv", ROOT / "build" / "lowest") or (folder / STAMP).exists()
     version = interpreter_version(folder)
     if version is not None:
-        if version < OLDEST:
-            raise SetupError(f"{folder} holds Python {version[0]}.{version[1]}; name another folder in SIMHCC_VENV.")
-        return
+        if version[:2] == sys.version_info[:2]:
+            return
+        if not ours:
+            raise SetupError(
+                f"{folder} holds Python {version[0]}.{version[1]}, this is {platform.python_version()}.\n"
+                f"Call make.py with {program(folder, 'python')}, or name another folder in SIMHCC_VENV."
+            )
+        say(f"{folder} holds Python {version[0]}.{version[1]} and is made again for {platform.python_version()}")
     check_can_create()
     if folder.exists() and not folder.is_dir():
         raise SetupError(f"{folder} is a file; name a folder in SIMHCC_VENV.")
-    occupied = folder.exists() and any(folder.iterdir())
-    ours = folder == ROOT / ".venv" or (folder / STAMP).exists()
-    if occupied and not ours:
+    if folder.exists() and any(folder.iterdir()) and not ours:
         raise SetupError(f"{folder} is not empty and no working virtual environment; delete it or name another folder.")
+    if Path(sys.prefix).resolve() == folder.resolve():
+        raise SetupError(f"this Python lives in {folder}, which has to be made again; call make.py with another one.")
     say(f"creating the virtual environment {folder}")
     # In a child process: what venv cannot do it prints, and an interrupted one leaves no state in this process.
     done = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], stdout=sys.stderr)
@@ -122,10 +149,7 @@ def ensure_venv(folder: Path) -> None:
 
 def fingerprint(folder: Path) -> str:
     """A digest of what the installation depends on: the package's declaration, its place and the Python."""
-    import tomllib  # Python 3.11 is the first to have it: at the top it would hide the message about the version
-
-    with open(ROOT / "pyproject.toml", "rb") as file:
-        declared = tomllib.load(file)
+    declared = declared_project()
     parts = {
         "project": declared["project"],
         "build": [declared["build-system"], declared.get("tool", {}).get("hatch")],
@@ -159,10 +183,17 @@ def why_pip_failed(output: str, code: int) -> str:
     )
 
 
-def pip_install(folder: Path, extras: set[str]) -> None:
-    """Install the package from this folder, editable, with `extras`; pip's own lines are shown as they come."""
+def pip_install(folder: Path, extras: set[str], pins: list[str]) -> None:
+    """Install the package from this folder, editable, with `extras`; pip's own lines are shown as they come.
+
+    `pins` are versions that pip must take where it needs the library at all.
+    """
     command = [str(program(folder, "python")), "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
     command += ["--disable-pip-version-check", "--editable", f"{ROOT}[{','.join(sorted(extras))}]"]
+    if pins:
+        constraints = folder / "constraints.txt"
+        constraints.write_text("\n".join(pins) + "\n", encoding="utf-8")
+        command += ["--constraint", str(constraints)]
     lines = []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -175,9 +206,12 @@ def pip_install(folder: Path, extras: set[str]) -> None:
         raise SetupError(why_pip_failed("".join(lines), pip.returncode))
 
 
-def set_up(extra: str) -> Path:
-    """Make sure that simhcc is installed with `extra` and return the folder of its virtual environment."""
-    folder = venv_folder()
+def set_up(extra: str, lowest: bool = False) -> Path:
+    """Make sure that simhcc is installed with `extra` and return the folder of its virtual environment.
+
+    With `lowest` that is a folder of its own, which holds the oldest libraries that are allowed.
+    """
+    folder = ROOT / "build" / "lowest" if lowest else venv_folder()
     ensure_venv(folder)
     wanted = fingerprint(folder)
     installed, extras = read_stamp(folder)
@@ -188,7 +222,7 @@ def set_up(extra: str) -> Path:
     started = time.monotonic()
     # An installation that breaks off must not look complete, so the stamp goes first and comes back last.
     (folder / STAMP).unlink(missing_ok=True)
-    pip_install(folder, extras)
+    pip_install(folder, extras, lowest_versions() if lowest else [])
     (folder / STAMP).write_text(json.dumps({"fingerprint": wanted, "extras": sorted(extras)}), encoding="utf-8")
     say(f"installed in {time.monotonic() - started:.0f} s")
     return folder
@@ -234,7 +268,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="make.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=False
     )
-    parser.add_argument("command", nargs="?", choices=sorted(EXTRAS), metavar="run|test|slow|bench|setup")
+    parser.add_argument("command", nargs="?", choices=sorted(EXTRAS), metavar="run|test|slow|bench|lowest|setup")
     parser.add_argument("-h", "--help", action="store_true")
     # Only the words before the command are read here; all that follows it belongs to the command.
     options = parser.parse_args(sys.argv[1:2])
@@ -245,7 +279,7 @@ def main() -> int:
     if options.command == "setup" and arguments:
         parser.error(f"setup takes no arguments; found {' '.join(arguments)}")
     try:
-        folder = set_up(EXTRAS[options.command])
+        folder = set_up(EXTRAS[options.command], lowest=options.command == "lowest")
     except SetupError as error:
         say(f"cannot set up: {error}")
         return 1
@@ -254,6 +288,8 @@ def main() -> int:
         return run(folder, arguments)
     if options.command == "test":
         return test(folder, arguments)
+    if options.command == "lowest":
+        return call([python, "-m", "pytest", *arguments])
     if options.command == "slow":
         return call([python, "-m", "pytest", "-m", "slow", *arguments])
     if options.command == "bench":

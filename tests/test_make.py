@@ -72,6 +72,19 @@ def test_a_folder_that_holds_something_else_is_refused_and_left_alone(make: Modu
     assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "do not lose"
 
 
+@pytest.mark.parametrize(("minor", "refused"), [(sys.version_info[1], False), (sys.version_info[1] + 1, True)])
+def test_an_environment_of_another_python_is_not_taken_for_this_one(
+    make: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, minor: int, refused: bool
+) -> None:
+    monkeypatch.setattr(make, "interpreter_version", lambda folder: (3, minor, 0))
+    if refused:
+        with pytest.raises(make.SetupError, match=rf"holds Python 3\.{minor}"):
+            make.ensure_venv(tmp_path)
+    else:
+        make.ensure_venv(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_simhcc_venv_names_the_folder(make: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert make.venv_folder() == ROOT / ".venv"
     monkeypatch.setenv("SIMHCC_VENV", str(tmp_path / "elsewhere"))
@@ -86,7 +99,7 @@ def installs(make: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     (tmp_path / ".venv").mkdir()
     monkeypatch.setattr(make, "ROOT", tmp_path)
     monkeypatch.setattr(make, "ensure_venv", lambda folder: None)
-    monkeypatch.setattr(make, "pip_install", lambda folder, extras: seen.append(extras))
+    monkeypatch.setattr(make, "pip_install", lambda folder, extras, pins: seen.append(extras))
     return seen
 
 
@@ -122,7 +135,7 @@ def test_an_installation_that_broke_off_is_done_again(
 ) -> None:
     make.set_up("tables")
 
-    def breaks_off(folder: Path, extras: set[str]) -> None:
+    def breaks_off(folder: Path, extras: set[str], pins: list[str]) -> None:
         raise make.SetupError("no connection")
 
     good = make.pip_install
@@ -138,6 +151,25 @@ def test_a_damaged_stamp_counts_as_none(make: ModuleType, tmp_path: Path) -> Non
     for text in ("", "[]", '{"fingerprint": 1}'):
         (tmp_path / make.STAMP).write_text(text, encoding="utf-8")
         assert make.read_stamp(tmp_path) == ("", set())
+
+
+def test_the_lowest_versions_are_those_of_the_project_file(
+    make: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(make, "ROOT", tmp_path)
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["numpy>=2.0", "ruamel.yaml >= 0.18.6"]\n'
+        '[project.optional-dependencies]\ntest = ["ruff>=0.17,<0.18", "simhcc[tables]"]\n',
+        encoding="utf-8",
+    )
+    assert make.lowest_versions() == ["numpy==2.0", "ruamel.yaml==0.18.6", "ruff==0.17"]
+
+
+def test_every_dependency_has_a_lower_bound(make: ModuleType) -> None:
+    project = make.declared_project()["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    requirements = [text for group in groups for text in group if not text.startswith("simhcc[")]
+    assert len(make.lowest_versions()) == len(requirements)
 
 
 def test_run_takes_all_settings_and_passes_options_on(make: ModuleType, calls: list[list[str]], tmp_path: Path) -> None:

@@ -93,8 +93,8 @@ def test_the_version_is_the_same_everywhere() -> None:
 def test_readme_and_ci_agree_on_the_test_command() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert "python3 make.py test" in readme
-    assert "make.py test" in ci
+    assert "`python3 make.py test`" in readme
+    assert ci.rstrip().endswith('"$python" make.py test')
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,8 @@ def test_the_wheel_holds_the_parameters_and_scenarios(wheel: zipfile.ZipFile) ->
 
 def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     assert {name.partition("/")[0].partition("-")[0] for name in wheel.namelist()} == {"simhcc"}
-    assert not [name for name in wheel.namelist() if "__pycache__" in name]
+    compiled = (".pyc", ".nbi", ".nbc")
+    assert not [name for name in wheel.namelist() if "cache__" in name or name.endswith(compiled)]
 
 
 def test_the_wheel_declares_version_python_and_command(wheel: zipfile.ZipFile) -> None:

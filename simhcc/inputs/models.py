@@ -5,6 +5,7 @@ The JSON Schemas for editors are generated from the same models (`json_schema`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -314,11 +315,10 @@ def forms_words(model: type[DistributionArguments]) -> str:
 
 def _distribution_schema() -> dict[str, Any]:
     def one(kind: str, model: type[DistributionArguments]) -> dict[str, Any]:
-        arguments = model.model_json_schema()
         required = [{"required": form, "maxProperties": len(form)} for form in FORMS[model]]
         return {
             "type": "object",
-            "properties": {kind: _no_null(arguments) | {"anyOf": required}},
+            "properties": {kind: plain_schema(model) | {"anyOf": required}},
             "required": [kind],
             "additionalProperties": False,
         }
@@ -326,8 +326,25 @@ def _distribution_schema() -> dict[str, Any]:
     return {"anyOf": [{"const": "fixed"}, *(one(kind, model) for kind, model in DISTRIBUTIONS.items())]}
 
 
+def plain_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON Schema of a model, nested models written out in place; a key may be left out but not be empty."""
+    schema = model.model_json_schema(by_alias=True)
+    plain: dict[str, Any] = _no_null(_inline(schema, schema.get("$defs", {})))
+    return plain
+
+
+def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_inline(part, definitions) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if isinstance(schema.get("$ref"), str):
+        target = definitions[schema["$ref"].rsplit("/", 1)[-1]]
+        return _inline({**target, **{key: part for key, part in schema.items() if key != "$ref"}}, definitions)
+    return {key: _inline(part, definitions) for key, part in schema.items() if key != "$defs"}
+
+
 def _no_null(schema: Any) -> Any:
-    """A schema in which an optional key may be left out but not be empty, as the reader has it."""
     if isinstance(schema, list):
         return [_no_null(part) for part in schema]
     if not isinstance(schema, dict):
@@ -398,6 +415,20 @@ class CorrelationModel(Model):
     ]
     note: Text | None = None
     source: Texts | None = None
+
+
+class PosteriorModel(Model):
+    """The manifest of a posterior file."""
+
+    parameters: Texts
+    draws: Whole
+    sha256: Text
+    run: Text
+    seed: Whole | None = None
+    version: Text | None = None
+    targets: Any = None
+    fit: Any = None
+    note: Text | None = None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -476,3 +507,185 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
         if inner is not None:
             return inner
     return None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# strategies
+
+OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "in", "not_in")
+ORDER_OPERATORS = ("lt", "le", "gt", "ge")
+
+_SCALAR_SCHEMA = {"type": ["string", "number", "boolean"]}
+_SCALARS_SCHEMA = {"type": "array", "items": _SCALAR_SCHEMA, "minItems": 1}
+_THRESHOLD_SCHEMA = {
+    "anyOf": [{"type": "number"}, {"type": "string"}],
+    "description": "A number, the dotted name of a parameter, or ${option}.",
+}
+WHEN_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "minProperties": 1,
+    "propertyNames": {"pattern": NAME_PATTERN},
+    "description": "Conditions on attributes, joined by and.",
+    "additionalProperties": {
+        "anyOf": [
+            _SCALAR_SCHEMA,
+            _SCALARS_SCHEMA,
+            {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": False,
+                "properties": {
+                    **{op: _SCALAR_SCHEMA for op in ("eq", "ne")},
+                    **{op: _THRESHOLD_SCHEMA for op in ORDER_OPERATORS},
+                    **{op: _SCALARS_SCHEMA for op in ("in", "not_in")},
+                },
+            },
+        ]
+    },
+}
+_SET_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "minProperties": 1,
+    "propertyNames": {"pattern": NAME_PATTERN},
+    "additionalProperties": _SCALAR_SCHEMA,
+}
+
+
+def check_scalar(value: Any) -> str | float | int | bool:
+    """A word, a number, true or false."""
+    if not isinstance(value, str | int | float | bool) or value == "":
+        raise refuse(describe(value), "a word, a number, true or false")
+    return value
+
+
+def _scalars_by_name(value: Any) -> Any:
+    if not isinstance(value, dict) or not value:
+        raise refuse(describe(value), "a mapping of names to values")
+    for name, item in value.items():
+        if not re.match(NAME_PATTERN, name):
+            raise refuse(f"the name {name!r}", "a letter, then letters, digits or _")
+        if not isinstance(item, str | int | float | bool) or item == "":
+            raise refuse(f"{name}: {describe(item)}", "a word, a number, true or false")
+    return value
+
+
+Scalars = Annotated[Any, BeforeValidator(_scalars_by_name), WithJsonSchema(_SET_SCHEMA)]
+WhenInFile = Annotated[Any, WithJsonSchema(WHEN_SCHEMA)]
+
+
+class RowModel(Model):
+    """One row of a decision table."""
+
+    when: WhenInFile = None
+    do: Text
+    systemic: Text | None = None
+    local: Text | None = None
+    set: Scalars | None = None
+    note: Text | None = None
+
+
+class InheritModel(Model):
+    """The last row of a table that continues with the inherited rows."""
+
+    inherit: Annotated[Literal[True], BeforeValidator(_flag)]
+    note: Text | None = None
+
+
+def _rows_schema() -> dict[str, Any]:
+    rows = [plain_schema(model) for model in (RowModel, InheritModel)]
+    return {
+        "type": "object",
+        "propertyNames": {"pattern": NAME_PATTERN},
+        "additionalProperties": {"type": "array", "minItems": 1, "items": {"anyOf": rows}},
+    }
+
+
+class StrategyModel(Model):
+    """A strategy: what to do at each decision, as tables."""
+
+    id: Id
+    label: LabelModel
+    setting: Annotated[
+        Literal["resectable", "intermediate", "advanced", "national", "any"],
+        BeforeValidator(choice(*SETTINGS, "any")),
+    ]
+    note: Text | None = None
+    inherits: Text | None = None
+    options: Scalars | None = None
+    tables: Annotated[Any, WithJsonSchema(_rows_schema())] = None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# scenarios
+
+
+class SubgroupModel(Model):
+    """Patients of the population that are reported on their own."""
+
+    id: Id
+    label: LabelModel
+    when: WhenInFile
+
+
+class StrategyEntryModel(Model):
+    """A strategy in a scenario, with options or under another id."""
+
+    id: Text
+    options: Scalars | None = None
+    as_: Id | None = Field(default=None, alias="as")
+    label: LabelModel | None = None
+
+
+def _entries_schema() -> dict[str, Any]:
+    entry = plain_schema(StrategyEntryModel)
+    return {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "string", "minLength": 1}, entry]}}
+
+
+def _overrides_schema() -> dict[str, Any]:
+    numbers = {"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}, "minItems": 1}]}
+    partial = plain_schema(PartialLeafModel) | {"minProperties": 1}
+    return {
+        "type": "object",
+        "propertyNames": {"pattern": DOTTED_PATTERN},
+        "additionalProperties": {"anyOf": [*numbers["anyOf"], partial]},
+    }
+
+
+_WTP_SCHEMA = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": DOTTED_PATTERN}]},
+}
+
+
+class ScenarioModel(Model):
+    """A question: a population, the strategies compared in it, and the rules of the comparison."""
+
+    id: Id
+    label: LabelModel | None = None
+    question: Text | None = None
+    note: Text | None = None
+    extends: Text | None = None
+    setting: (
+        Annotated[Literal["resectable", "intermediate", "advanced", "national"], BeforeValidator(choice(*SETTINGS))]
+        | None
+    ) = None
+    population: Text | None = None
+    strategies: Annotated[Any, WithJsonSchema(_entries_schema())] = None
+    comparator: Text | None = None
+    country: Text | None = None
+    perspective: (
+        Annotated[Literal["healthcare_system", "payer", "societal"], BeforeValidator(choice(*PERSPECTIVES))] | None
+    ) = None
+    horizon_years: Number | None = Field(default=None, gt=0)
+    patients: Whole | None = Field(default=None, ge=1)
+    iterations: Whole | None = Field(default=None, ge=1)
+    seed: Whole | None = Field(default=None, ge=0, lt=2**64)
+    wtp: Annotated[Any, WithJsonSchema(_WTP_SCHEMA)] = None
+    subgroups: Annotated[Any, WithJsonSchema({"type": "array", "items": plain_schema(SubgroupModel)})] = None
+    overrides: Annotated[Any, WithJsonSchema(_overrides_schema())] = None
+    parameters: Texts | None = None
+
+
+# Keys that a scenario must have once what it extends is laid under it.
+SCENARIO_REQUIRED = ("label", "setting", "population", "strategies", "comparator", "patients", "iterations", "seed")

@@ -50,13 +50,13 @@ _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)\Z|\.(nan|NaN|NAN)\Z")
 
 
 class Place(NamedTuple):
-    """Where something stands: the file as a user would name it, and the 1-based line."""
+    """Where something stands: the file as a user would name it, and the 1-based line (0: not a line of a file)."""
 
     file: str
     line: int
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{self.file}:{self.line}" if self.line else self.file
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,13 @@ class Document:
         keys = self.keypath(path)
         while keys and keys not in self.lines:
             keys = keys[:-1]
-        return Place(self.file, self.lines.get(keys, 1))
+        return Place(self.file, self.lines.get(keys, 1 if self.lines else 0))
 
     def error(self, path: str | Sequence[Key], found: str, expected: str = "") -> InputError:
         """An InputError at an entry of this file; the caller raises it."""
         keys = self.keypath(path)
         place = self.place(keys)
-        return InputError(found, expected, dotted(keys) or None, place.file, place.line)
+        return InputError(found, expected, dotted(keys) or None, place.file or None, place.line or None)
 
     def get(self, path: str | Sequence[Key], default: Tree = None) -> Tree:
         """The entry at a key path, or `default` where there is none."""

@@ -83,3 +83,8 @@ UNITS: dict[str, Unit] = {
     "usd_per_cny": Unit("exchange rate"),
     "index": Unit("a price index or index ratio"),
 }
+
+
+def range_words(low: float, high: float) -> str:
+    """A range in words: `0 or more`, `0 to 1`."""
+    return f"{low:g} or more" if math.isinf(high) else f"{low:g} to {high:g}"

@@ -1,0 +1,55 @@
+"""JSON Schemas of the input files, for editors; generated from the models that check the files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from simhcc.inputs.models import (
+    NAME_PATTERN,
+    SCENARIO_REQUIRED,
+    CorrelationModel,
+    LeafModel,
+    PosteriorModel,
+    ScenarioModel,
+    SourceModel,
+    StrategyModel,
+    plain_schema,
+)
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schema() -> dict[str, dict[str, Any]]:
+    """File kind -> JSON Schema (draft 2020-12): params, sources, correlations, posterior, scenario, strategy.
+
+    A schema accepts every file that is read; some rules that need more than one entry (an unknown source, a
+    distribution that does not fit its value) are checked on reading only.
+    """
+    scenario = plain_schema(ScenarioModel)
+    scenario["anyOf"] = [{"required": ["extends"]}, {"required": list(SCENARIO_REQUIRED)}]
+    schemas = {
+        "params": _params(),
+        "sources": _mapping_of(plain_schema(SourceModel)),
+        "correlations": {"type": "array", "items": plain_schema(CorrelationModel)},
+        "posterior": plain_schema(PosteriorModel),
+        "scenario": scenario,
+        "strategy": plain_schema(StrategyModel),
+    }
+    return {kind: {"$schema": _DIALECT, "title": f"simhcc {kind}", **schema} for kind, schema in schemas.items()}
+
+
+def _mapping_of(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": schema}
+
+
+def _params() -> dict[str, Any]:
+    """Nested groups; a mapping with the key `value` is a parameter."""
+    names = {"propertyNames": {"pattern": NAME_PATTERN}}
+    entry = {
+        "if": {"type": "object", "required": ["value"]},
+        "then": {"$ref": "#/$defs/parameter"},
+        "else": {"$ref": "#/$defs/group"},
+    }
+    group = {"type": "object", "minProperties": 1, **names, "additionalProperties": entry}
+    top = {"type": "object", "minProperties": 1, **names, "additionalProperties": {"$ref": "#/$defs/group"}}
+    return {**top, "$defs": {"parameter": plain_schema(LeafModel), "group": group}}

@@ -1,14 +1,18 @@
 """Jobs that the tests of the runner share, importable by any worker, and what they promise about themselves."""
 
+import itertools
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 
-from simhcc.runner import Job, grid, split
+from simhcc.runner import Job, grid, publish, run, split
+
+SHARDS = 40  # of the run that is killed again and again
 
 
 def walk(inputs, address):
@@ -49,6 +53,12 @@ def walk_job(n=20, seed=1, seconds=0.0, shapes=True, **changes):
 
 def one(inputs, address):
     return {"x": np.full(inputs.get("size", 1), float(address["i"]))}
+
+
+def slow_first(inputs, address):
+    if address["i"] == 0:
+        time.sleep(0.5)
+    return one(inputs, address)
 
 
 def fail_at(inputs, address):
@@ -157,3 +167,45 @@ def test_the_shared_job_is_pure():
     job = walk_job(n=3)
     twice = [[walk(job.inputs, address)["total"].tobytes() for address in job.shards] for _ in range(2)]
     assert twice[0] == twice[1]
+
+
+def tables_of(results):
+    """A writer of two small tables, as an analysis would publish them."""
+    collected = results.collect()
+
+    def write(folder):
+        np.savetxt(folder / "totals.csv", collected["total"], fmt="%.17g", delimiter=",")
+        (folder / "draws.csv").write_text("\n".join(map(str, collected["draw"])) + "\n")
+
+    return write
+
+
+def analysis(folder, seconds):
+    """Run the shared job in a folder, continuing what is there, and publish its tables."""
+    with run(walk_job(SHARDS, seconds=seconds), folder, resume=True, threads=2) as results:
+        writer = tables_of(results)
+    publish(folder, "tables", writer, replace=True)
+
+
+def die_at_call(n):
+    """Make the n-th call that changes the disk, counted from 1, the last thing this process does."""
+    calls = itertools.count(1)
+
+    def deadly(call):
+        def wrapped(*arguments, **named):
+            if next(calls) == n:
+                if call is os.write:  # half of the data reach the file
+                    call(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **named)
+
+        return wrapped
+
+    for name in ("write", "fsync", "replace", "rename"):
+        setattr(os, name, deadly(getattr(os, name)))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 3:
+        die_at_call(int(sys.argv[3]))
+    analysis(sys.argv[1], float(sys.argv[2]))

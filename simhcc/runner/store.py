@@ -222,25 +222,26 @@ def hold(folder: Path, name: str = "") -> filelock.BaseFileLock:
     """Take the folder's lock, or raise `InputError` at once. The operating system frees it when a process dies."""
     lock = filelock.FileLock(folder / f"{name}.lock", thread_local=False)
     holder = folder / f"{name}.holder.json"
-    try:
-        with writing_into(folder, before_the_run=True):
-            lock.acquire(timeout=0)
-            me = {"pid": os.getpid(), "host": socket.gethostname()}
-            try:
-                holder.write_text(json.dumps(me))
-            except BaseException:
-                lock.release()
-                raise
-    except filelock.Timeout as error:
+    with writing_into(folder, before_the_run=True):
         try:
-            who = json.loads(holder.read_text())
-            by = f"process {who['pid']} on {who['host']}"
-        except (OSError, ValueError, KeyError):  # it has the lock and has not said its name yet
-            by = "another process"
-        raise InputError(
-            f"{by} is writing into it", "to wait until that has ended, or another folder", "results folder", str(folder)
-        ) from error
+            lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            found, expected = f"{_holder(holder)} is writing into it", "to wait until that has ended, or another folder"
+            raise InputError(found, expected, "results folder", str(folder)) from error
+        try:
+            holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        except BaseException:
+            lock.release()
+            raise
     return lock
+
+
+def _holder(path: Path) -> str:
+    try:
+        who = json.loads(path.read_text())
+        return f"process {who['pid']} on {who['host']}"
+    except (OSError, ValueError, KeyError):  # it has the lock and has not said its name yet
+        return "another process"
 
 
 def release(lock: filelock.BaseFileLock) -> None:

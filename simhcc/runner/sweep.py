@@ -64,8 +64,8 @@ def run(
     resolve(job.function)
     if job.shapes is not None:
         resolve(job.shapes, "shapes")
-    pickled = pickle_inputs(job.inputs)
     manifest = make_manifest(job)
+    pickled = pickle_inputs(job.inputs)
     store = None
     if folder is not None:
         store = ShardFolder(Path(folder), manifest["fingerprint"], tuple(job.shards))
@@ -108,9 +108,9 @@ class Results:
     """The results of a job: an iterator over its shards in the order of `job.shards`, to be used once.
 
     Shards are computed while the iteration goes on, some way ahead of it. Memory holds a bounded number of them,
-    however many there are. Leaving early (`break`, an error, Ctrl-C) cancels what has not begun, waits for what has, and
-    keeps what is finished in the folder. Use it in a `with` block, or iterate to the end, so that threads and lock are
-    freed.
+    however many there are. Leaving early (`break`, an error, Ctrl-C) cancels what has not begun, waits for what has,
+    and keeps what is finished in the folder. Use it in a `with` block, or iterate to the end, so that threads and lock
+    are freed.
 
     `total` counts the shards, `reused` those of an earlier run, `computed` those finished by this one; `damaged` says
     for the number of each stored shard that was not intact what was wrong with it.
@@ -289,18 +289,12 @@ class Results:
                 self._pool.close()
             if self._writer is not None:
                 self._writer.close()
-            self._count_late_arrivals()
+                self.computed = self._writer.stored  # also what arrived late or while Ctrl-C was pressed
         finally:
             if self._store is not None:
                 self._store.close()
             kept = self._store is not None and ending != "finished"
             self._say(ending, f"finished shards are kept in {self._store.folder}" if kept and self._store else "")
-
-    def _count_late_arrivals(self) -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                _, outcome = self._arrived.get_nowait()
-                self.computed += outcome.error is None
 
     def _say(self, kind: Literal["start", "advance", "note", "finished", "stopped", "failed"], text: str = "") -> None:
         done = self.reused + self.computed
@@ -319,6 +313,7 @@ class _Writer(threading.Thread):
         self._pass_on = passed_on
         self._queue: queue.SimpleQueue[tuple[int, Outcome] | None] = queue.SimpleQueue()
         self._failure: BaseException | None = None
+        self.stored = 0
         self.start()
 
     def put(self, index: int, outcome: Outcome) -> None:
@@ -350,6 +345,7 @@ class _Writer(threading.Thread):
         try:
             with writing_into(self._store.shards):
                 self._store.write(batch)
+            self.stored += len(batch)
         except BaseException as error:
             self._failure = error
 

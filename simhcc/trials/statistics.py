@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
-from simhcc.engine.compiled import compiled
+from simhcc.engine.compiled import compiled, compiling
 from simhcc.errors import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -939,9 +939,10 @@ def apply_follow_up(
 
     `event_time` and `dropout` are months from the patient's own time zero (infinite for never), `entry_time` and
     `cutoff` months of calendar time from the trial's start; `cutoff` is a number or one per replicate, shape [R, 1]
-    for [R, n] patients. An event at the time of censoring (within `TIME_TOLERANCE`) counts. `last_assessment`, a rising schedule in months from
-    time zero, moves a *censored* patient back to the last scan at or before the censoring, or to 0: the usual rule
-    for progression-free survival, as nothing is known beyond the last scan. Leave it out for overall survival.
+    for [R, n] patients. An event at the time of censoring (within `TIME_TOLERANCE`) counts. `last_assessment`, a
+    rising schedule in months from time zero, moves a *censored* patient back to the last scan at or before the
+    censoring, or to 0: the usual rule for progression-free survival, as nothing is known beyond the last scan. Leave
+    it out for overall survival.
     Raises InputError for negative or NaN times and shapes that do not agree.
     """
     happened, entry, cut, left = _one_shape(
@@ -1079,11 +1080,12 @@ def _run_blocks(block: Any, replicates: int, threads: int | None) -> None:
     workers = min(threads or os.cpu_count() or 1, replicates)
     limits = np.linspace(0, replicates, min(4 * workers, replicates) + 1 if workers > 1 else 2).astype(int)
     spans = list(zip(limits[:-1].tolist(), limits[1:].tolist(), strict=True))
-    if workers == 1:
-        empty = [block(first, last) for first, last in spans]
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            empty = list(pool.map(lambda span: block(*span), spans))
+    with compiling("Compiling the trial statistics (once, some seconds) ..."):
+        if workers == 1:
+            empty = [block(first, last) for first, last in spans]
+        else:
+            with ThreadPoolExecutor(workers) as pool:
+                empty = list(pool.map(lambda span: block(*span), spans))
     for replicate in empty:
         if replicate >= 0:
             raise InputError(f"replicate {replicate} with an empty arm", "at least one patient in each arm", key="arm")

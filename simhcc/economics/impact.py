@@ -21,6 +21,7 @@ from simhcc.economics.tables import (
     numeric_table,
     require_number,
     require_strategy,
+    shown,
     standard_error,
     summary_row,
 )
@@ -246,7 +247,7 @@ def decompose_increment(
     if not seen.all():
         i, k = (int(position[0]) for position in np.nonzero(~seen))
         raise InputError(
-            f"no row for {strategies[i]!r} in draw {draws[k]!r}", "every strategy in every draw", key="parts"
+            f"no row for {shown(strategies[i])} in draw {shown(draws[k])}", "every strategy in every draw", key="parts"
         )
     reference = amount[strategies.index(comparator)]
     rows = []

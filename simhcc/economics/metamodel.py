@@ -17,13 +17,16 @@ degree used, which guards against overfitting (Kim and Gu, J R Stat Soc B 2004;6
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.interpolate import BSpline
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.optimize import minimize
 
 from simhcc.economics.tables import Floats
 from simhcc.errors import InputError
@@ -31,18 +34,28 @@ from simhcc.errors import InputError
 METHODS = ("spline", "gp")
 
 _BASIS_SIZE = 10  # spline coefficients per input, as mgcv's default
+# Simpler regressions for many inputs or few draws: coefficients per input, and whether products enter.
+_SIMPLER = (
+    (_BASIS_SIZE, True, ""),
+    (_BASIS_SIZE, False, "no interactions"),
+    (6, False, "no interactions, 6 coefficients per input"),
+    (4, False, "no interactions, 4 coefficients per input"),
+    (2, False, "straight lines only"),
+)
+_MOST_TERMS = 400  # the cost grows with the cube
 _CHARGE = 1.4
 _PENALTIES = 10.0 ** np.arange(-8.0, 5.0)
 _PRODUCT_RANK = {2: 4, 3: 3, 4: 2}  # columns per input that enter products; 1 (straight lines) from 5 inputs on
-_KERNEL_DRAWS = 300  # draws that carry the Gaussian process; more changes little and costs the cube
+_KERNEL_DRAWS = 300  # draws that carry the Gaussian process, at most; the cost grows with the cube
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
     """Fitted conditional means (draws x outcomes) and what is needed to judge them.
 
-    `degrees` of freedom and `r_squared` are per outcome. `columns` (draws x terms) is the regression matrix,
-    `penalties` the diagonal penalty chosen for each outcome (terms x outcomes).
+    `degrees` of freedom and `r_squared` are per outcome. `note` says how the regression was simplified for want of
+    draws (empty when it was not). `columns` (draws x terms) is the regression matrix, `penalties` the diagonal
+    penalty chosen for each outcome (terms x outcomes).
     """
 
     values: Floats
@@ -51,6 +64,7 @@ class Fit:
     columns: Floats
     penalties: Floats
     outcomes: Floats
+    note: str
 
     def redraw(self, n: int, seed: int) -> Floats:
         """n draws of the fitted means from their approximate posterior: outcomes x n x draws.
@@ -101,10 +115,11 @@ def fit(inputs: pd.DataFrame, outcomes: Floats, method: str) -> Fit:
         raise InputError(f"{method!r}", f"one of {list(METHODS)}", key="method")
     values = inputs.to_numpy(dtype=np.float64)
     values = values[:, np.ptp(values, axis=0) > 0.0]
+    note = ""
     if values.shape[1] == 0:
         columns, group = np.ones((len(inputs), 1)), np.zeros(1, dtype=int)
     elif method == "spline":
-        columns, group = _spline_columns(values)
+        columns, group, note = _spline_columns(values)
     else:
         columns, group = _kernel_columns(values, outcomes)
     n, terms = columns.shape
@@ -139,7 +154,7 @@ def fit(inputs: pd.DataFrame, outcomes: Floats, method: str) -> Fit:
     fitted = columns @ coefficients + centre
     spread = np.where(power > 0.0, power, 1.0)
     r_squared = np.where(power > 0.0, 1.0 - (outcomes - fitted).var(axis=0) / spread, 0.0)
-    return Fit(fitted, degrees, r_squared, columns, penalties, outcomes)
+    return Fit(fitted, degrees, r_squared, columns, penalties, outcomes, note)
 
 
 def _alike(penalties: Floats) -> list[tuple[Floats, list[int]]]:
@@ -150,22 +165,25 @@ def _alike(penalties: Floats) -> list[tuple[Floats, list[int]]]:
     return [(penalties[:, members[0]], members) for members in groups.values()]
 
 
-def _spline_columns(values: Floats) -> tuple[Floats, Floats]:
-    """Columns and their penalty group: 0 the constant and straight lines, 1 wiggles, 2 products."""
-    q = values.shape[1]
-    bases = [_one_spline(values[:, j]) for j in range(q)]
+def _spline_columns(values: Floats) -> tuple[Floats, Floats, str]:
+    """Columns, their penalty group (0 constant and straight lines, 1 wiggles, 2 products), and what was left out."""
+    n, q = values.shape
+    rank = _PRODUCT_RANK.get(q, 1)
+    pairs = q * (q - 1) // 2 * rank**2
+    fits = [form for form in _SIMPLER if 1 + q * (form[0] - 1) + pairs * form[1] <= min(_MOST_TERMS, n / 4)]
+    size, with_products, note = fits[0] if fits else _SIMPLER[-1]
+    bases = [_one_spline(values[:, j], size) for j in range(q)]
     lines = [basis[:, :1] for basis in bases]
     wiggles = [basis[:, 1:] for basis in bases]
-    rank = _PRODUCT_RANK.get(q, 1)
     products = []
-    for a in range(q):
+    for a in range(q) if with_products else ():
         for b in range(a + 1, q):
             left, right = _unit(bases[a][:, :rank]), _unit(bases[b][:, :rank])
-            both = (left[:, :, None] * right[:, None, :]).reshape(len(values), -1)
+            both = (left[:, :, None] * right[:, None, :]).reshape(n, -1)
             products.append(_unit(both - both.mean(axis=0)))
-    blocks = [np.ones((len(values), 1)), *lines, *wiggles, *products]
+    blocks = [np.ones((n, 1)), *lines, *wiggles, *products]
     sizes = [1 + len(lines), sum(block.shape[1] for block in wiggles), sum(block.shape[1] for block in products)]
-    return np.hstack(blocks), np.repeat([0, 1, 2], sizes)
+    return np.hstack(blocks), np.repeat([0, 1, 2], sizes), note
 
 
 def _unit(columns: Floats) -> Floats:
@@ -174,19 +192,19 @@ def _unit(columns: Floats) -> Floats:
     return columns / np.where(spread > 0.0, spread, 1.0)
 
 
-def _one_spline(x: Floats) -> Floats:
+def _one_spline(x: Floats, size: int) -> Floats:
     """Centred columns for one input: the straight line, then wiggles of unit roughness from smooth to rough.
 
     Roughness is the integral of the squared second derivative. An input with few distinct values gets a straight line
     and orthogonal columns for the rest of its levels, each of them penalised like a wiggle.
     """
     z = (x - x.mean()) / x.std()
-    levels = np.unique(z)
-    if len(levels) <= _BASIS_SIZE:
-        powers = np.vander(z, len(levels), increasing=True)[:, 1:]
+    levels = min(len(np.unique(z)), _BASIS_SIZE + 1)
+    if levels <= _BASIS_SIZE or size < 4:
+        powers = np.vander(z, min(levels, size), increasing=True)[:, 1:]
         triangle, _ = np.linalg.qr(np.column_stack([np.ones(len(z)), powers]))
         return triangle[:, 1:] * np.sqrt(len(z))
-    inner = np.unique(np.quantile(z, np.linspace(0.0, 1.0, _BASIS_SIZE - 2)))
+    inner = np.unique(np.quantile(z, np.linspace(0.0, 1.0, size - 2)))
     knots = np.concatenate([np.repeat(inner[0], 3), inner, np.repeat(inner[-1], 3)])
     basis = BSpline.design_matrix(z, knots, 3).toarray()
     k = basis.shape[1]
@@ -208,6 +226,12 @@ def _one_spline(x: Floats) -> Floats:
     return np.column_stack([z, columns])
 
 
+def _few_steps(objective: Callable[..., Any], start: Floats, bounds: Floats) -> tuple[Floats, float]:
+    """scikit-learn's own search for length scales, stopped early: a flat optimum is not worth the time."""
+    found = minimize(objective, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": 25})
+    return found.x, float(found.fun)
+
+
 def _kernel_columns(values: Floats, outcomes: Floats) -> tuple[Floats, Floats]:
     """Constant, straight lines (both free) and whitened kernel columns (penalised together)."""
     try:
@@ -223,7 +247,7 @@ def _kernel_columns(values: Floats, outcomes: Floats) -> tuple[Floats, Floats]:
     z = (values - values.mean(axis=0)) / values.std(axis=0)
     n, q = z.shape
     # An even walk through the draws: they are exchangeable, and the same call gives the same answer.
-    chosen = np.unique(np.linspace(0, n - 1, min(n, _KERNEL_DRAWS)).astype(int))
+    chosen = np.unique(np.linspace(0, n - 1, min(max(n // 4, 2), _KERNEL_DRAWS)).astype(int))
     lines = np.column_stack([np.ones(n), z])
     rest = outcomes - lines @ np.linalg.lstsq(lines, outcomes, rcond=None)[0]
     target = _unit(rest)[chosen]
@@ -231,7 +255,7 @@ def _kernel_columns(values: Floats, outcomes: Floats) -> tuple[Floats, Floats]:
     with warnings.catch_warnings():
         # A length scale at its limit only says that the input does not matter.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        process = GaussianProcessRegressor(kernel).fit(z[chosen], target)
+        process = GaussianProcessRegressor(kernel, optimizer=_few_steps).fit(z[chosen], target)
     smooth = process.kernel_.k1.k2
     middle = smooth(z[chosen]) + 1e-8 * np.eye(len(chosen))
     weight, direction = np.linalg.eigh(middle)

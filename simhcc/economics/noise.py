@@ -72,7 +72,8 @@ class Smoothed:
     """Outcomes smoothed on the inputs, with the raw ones beside them.
 
     `report`, one row per strategy and outcome (cost, effect; the first strategy as it is, the others as increments
-    over it): Strategy, Outcome, Variance_Raw, Variance_Smoothed, R2, Terms.
+    over it): Strategy, Outcome, Variance_Raw, Variance_Smoothed, R2, Terms, Note (how the regression
+    was simplified for want of draws).
     """
 
     smoothed: Psa
@@ -103,6 +104,7 @@ def smooth_on_inputs(psa: Psa, inputs: pd.DataFrame, *, method: str = "spline") 
             "Variance_Smoothed": fitted.values.var(axis=0, ddof=1),
             "R2": fitted.r_squared,
             "Terms": fitted.degrees,
+            "Note": fitted.note,
         }
     )
     return Smoothed(Psa(costs, effects), psa, report)

@@ -67,7 +67,7 @@ class Psa:
         if repeated.any():
             row = table.loc[repeated].iloc[0]
             raise InputError(
-                f"strategy {row[strategy]!r} twice in draw {row[iteration]!r}",
+                f"strategy {shown(row[strategy])} twice in draw {shown(row[iteration])}",
                 "one row per draw and strategy",
                 key="table",
             )
@@ -162,7 +162,9 @@ def numeric_table(table: object, key: str) -> pd.DataFrame:
         )
     for labels, word in ((table.columns, "column"), (table.index, "row")):
         if labels.has_duplicates:
-            raise InputError(f"{word} {labels[labels.duplicated()][0]!r} more than once", f"each {word} once", key=key)
+            raise InputError(
+                f"{word} {shown(labels[labels.duplicated()][0])} more than once", f"each {word} once", key=key
+            )
     try:
         result = table.astype(np.float64)
     except (TypeError, ValueError) as problem:
@@ -172,18 +174,25 @@ def numeric_table(table: object, key: str) -> pd.DataFrame:
     if bad.any():
         row, column = (int(position[0]) for position in np.nonzero(bad))
         raise InputError(
-            f"{values[row, column]:g} in row {table.index[row]!r}, column {table.columns[column]!r}",
+            f"{values[row, column]:g} in row {shown(table.index[row])}, column {shown(table.columns[column])}",
             "a finite number everywhere; leave out what has no value (for example a strategy with an unpriced drug)",
             key=key,
         )
     return result.copy()
 
 
+def shown(label: object) -> str:
+    """A row or column label as a person would write it."""
+    return repr(label.item() if isinstance(label, np.generic) else label)
+
+
 def require_same(expected: pd.Index, found: pd.Index, key: str, word: str, other: str) -> None:
     """InputError unless two indexes hold the same labels, in any order."""
     missing, extra = expected.difference(found), found.difference(expected)
     if len(missing) or len(extra):
-        parts = [f"without {list(missing[:3])}"] * bool(len(missing)) + [f"with {list(extra[:3])}"] * bool(len(extra))
+        parts = [f"without {', '.join(map(shown, missing[:3]))}"] * bool(len(missing)) + [
+            f"with {', '.join(map(shown, extra[:3]))}"
+        ] * bool(len(extra))
         raise InputError(
             f"{len(found)} {word} {' and '.join(parts)}", f"the {len(expected)} {word} of {other}", key=key
         )

@@ -1,0 +1,899 @@
+"""The kernel: runs any model for a block of patients, node by node (a wavefront).
+
+Each node has a queue of patients who enter it; each state has a second one for patients who continue a stay. The kernel
+sweeps the queues in node order until all are empty, so the order of two patients never depends on the block. Inside a
+node everything is a short loop over the patients of the queue, which LLVM turns into vector code. Visits and marks go to
+buffers; when one may fill, `advance` returns and the caller empties them and calls again.
+
+The rules it follows are pinned down in `docs/engine.md`; the arrays are described in `layout`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simhcc.engine import layout as at
+from simhcc.engine.arithmetic import exp_, log_
+from simhcc.engine.compiled import compiled, inline
+from simhcc.engine.effects import active_effect, next_scan, solve_under_effects, spend_under_effects
+from simhcc.engine.hazards import cumulative, cumulative_block, inverse, inverse_block
+from simhcc.engine.programs import run_program
+from simhcc.engine.rng import occurrence_word, uniform
+
+_LOW = np.uint64(0xFFFFFFFF)
+_SHIFT = np.uint64(32)
+_ZERO = np.uint64(0)
+
+# Temporary rows of reals.
+_BEST = at.TEMPORARY
+_TIME = at.TEMPORARY + 1
+_WORK = at.TEMPORARY + 2
+_MULTIPLIER = at.TEMPORARY + 3
+_OWN = at.TEMPORARY + 4
+_USED = at.TEMPORARY + 5
+_LATENT = at.TEMPORARY + 6
+_OTHER = at.TEMPORARY + 7
+
+
+@inline
+def _draw(patient, luck, purpose, entry, firing, k0, k1):  # type: ignore[no-untyped-def]
+    """A uniform by its address."""
+    word = occurrence_word(patient >> _SHIFT, entry, firing)
+    return uniform(patient & _LOW, luck, purpose, word, k0, k1)
+
+
+@inline
+def _limited_exp(x):  # type: ignore[no-untyped-def]
+    """Exponential of a log multiplier limited to +-700; minus infinity gives 0 and NaN stays NaN."""
+    limited = min(max(x, -at.LARGEST_LOG_MULTIPLIER), at.LARGEST_LOG_MULTIPLIER)
+    y = exp_(limited)
+    y = 0.0 if x == -np.inf else y
+    return y if x == x else x
+
+
+@compiled(_nrt=False)
+def begin_block(model, reals, integers, lists, queued, cohort, column, initial, first, count):  # type: ignore[no-untyped-def]
+    """Put `count` patients, columns `first` and on of `cohort`, at the start node at time 0.
+
+    `column[a]` is the row of attribute a in `cohort`, or -1 where the attribute starts at `initial[a]` for everybody.
+    """
+    size = model.size
+    attributes = at.REALS + size[at.SIZE_REGISTERS] + at.KEPT * size[at.SIZE_STORE] + size[at.SIZE_SCHEDULED]
+    for row in range(at.TEMPORARY):
+        for k in range(count):
+            reals[row, k] = 0.0
+    for row in range(at.INTEGERS + size[at.SIZE_NODES]):
+        for k in range(count):
+            integers[row, k] = 0
+    keep = at.REALS + size[at.SIZE_REGISTERS]
+    for life in range(size[at.SIZE_LIFE]):
+        store = keep + at.KEPT * (size[at.SIZE_STORE] - 1 - life)
+        for k in range(count):
+            reals[store + at.KEPT_THRESHOLD, k] = np.nan
+            reals[store + at.KEPT_MULTIPLIER, k] = np.nan
+    origins = keep + at.KEPT * size[at.SIZE_STORE]
+    counters = at.INTEGERS + size[at.SIZE_NODES] + size[at.SIZE_STORE]
+    for event in range(size[at.SIZE_SCHEDULED]):
+        for k in range(count):
+            reals[origins + event, k] = np.nan
+            integers[counters + event, k] = 0
+    for a in range(size[at.SIZE_ATTRIBUTES]):
+        source = column[a]
+        if source >= 0:
+            for k in range(count):
+                reals[attributes + a, k] = cohort[source, first + k]
+        else:
+            for k in range(count):
+                reals[attributes + a, k] = initial[a]
+    for node in range(2 * size[at.SIZE_NODES]):
+        queued[node] = 0
+    start = size[at.SIZE_START]
+    for k in range(count):
+        integers[at.VISIT_CELL, k] = -1
+        integers[at.STATE_NOW, k] = -1
+        lists[at.LISTS + start, k] = k
+    queued[start] = count
+
+
+@inline
+def _close_visit(p, reals, integers, visit_reals, visit_integers, filled):  # type: ignore[no-untyped-def]
+    """Write the open visit of patient p, ending now, unless it has no length; return the number of visits written."""
+    began = reals[at.VISIT_BEGAN, p]
+    now = reals[at.NOW, p]
+    if integers[at.VISIT_CELL, p] >= 0 and now > began:
+        visit_reals[at.VISIT_ENTERED, filled] = began
+        visit_reals[at.VISIT_LEFT, filled] = now
+        visit_reals[at.VISIT_LOCAL_SINCE, filled] = reals[at.VISIT_LOCAL_START, p]
+        visit_reals[at.VISIT_SYSTEMIC_SINCE, filled] = reals[at.VISIT_SYSTEMIC_START, p]
+        visit_integers[at.VISIT_PATIENT, filled] = np.int64(p)
+        visit_integers[at.VISIT_IN_CELL, filled] = integers[at.VISIT_CELL, p]
+        visit_integers[at.VISIT_ENDED_BY, filled] = integers[at.BEST, p]
+        filled += 1
+    return filled
+
+
+@compiled(_nrt=False)
+def _multipliers(
+    model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1
+):  # type: ignore[no-untyped-def]
+    """Fill the row of multipliers for the listed patients; return whether all are exactly one."""
+    program = model.transitions[transition, at.TRANSITION_PROGRAM]
+    number = model.transitions[transition, at.TRANSITION_MULTIPLIER]
+    if program >= 0:
+        run_program(
+            model.code, model.programs[program], model.programs[program + 1], model.numbers, draw, reals, integers,
+            lists, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1,
+        )  # fmt: skip
+        for k in range(count):
+            reals[_MULTIPLIER, k] = _limited_exp(reals[at.REALS, k])
+        return False
+    value = 1.0
+    if number >= 0:
+        value = model.numbers[draw, number]
+    for k in range(count):
+        reals[_MULTIPLIER, k] = value
+    return value == 1.0
+
+
+@inline
+def _own_time(clock, p, reals, now, age_row):  # type: ignore[no-untyped-def]
+    """Months on a transition's clock at the start of a stay, for a patient at time `now`."""
+    own = 0.0
+    if clock == at.CLOCK_MODEL:
+        own = now
+    elif clock == at.CLOCK_LOCAL:
+        own = now - reals[at.LOCAL_START, p]
+    elif clock == at.CLOCK_SYSTEMIC:
+        own = now - reals[at.SYSTEMIC_START, p]
+    elif clock == at.CLOCK_AGE:
+        own = 12.0 * reals[age_row, p] + now
+    return own
+
+
+@inline
+def _hazard(model, hazard, draw):  # type: ignore[no-untyped-def]
+    """Return (family, p0, p1, cure, table offset, table count) of a hazard in one draw."""
+    family = model.hazards[hazard, at.HAZARD_FAMILY]
+    p0 = 0.0
+    p1 = 0.0
+    cure = 0.0
+    if model.hazards[hazard, at.HAZARD_P0] >= 0:
+        p0 = model.numbers[draw, model.hazards[hazard, at.HAZARD_P0]]
+    if model.hazards[hazard, at.HAZARD_P1] >= 0:
+        p1 = model.numbers[draw, model.hazards[hazard, at.HAZARD_P1]]
+    if model.hazards[hazard, at.HAZARD_CURE] >= 0:
+        cure = model.numbers[draw, model.hazards[hazard, at.HAZARD_CURE]]
+    offset = model.hazards[hazard, at.HAZARD_TABLE] + draw * model.hazards[hazard, at.HAZARD_TABLE_STRIDE]
+    return family, p0, p1, cure, offset, model.hazards[hazard, at.HAZARD_TABLE_COUNT]
+
+
+@compiled(_nrt=False)
+def _fresh_times(
+    model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1, horizon
+):  # type: ignore[no-untyped-def]
+    """Draw thresholds and solve the times of one transition for patients who begin a stay; fills row _LATENT."""
+    size = model.size
+    columns = model.transitions
+    purpose = np.uint64(columns[transition, at.TRANSITION_PURPOSE])
+    clock = columns[transition, at.TRANSITION_CLOCK]
+    entries = at.INTEGERS + node
+    one = _multipliers(
+        model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1
+    )
+    for k in range(count):
+        p = lists[at.LIST, k]
+        patient = patient0 + np.uint64(p)
+        u = _draw(patient, luck, purpose, np.uint64(integers[entries, p] - 1), _ZERO, k0, k1)
+        reals[_WORK, k] = -log_(u)
+    keep = model.nodes[node, at.NODE_CAN_STAY] == 1
+    store = at.REALS + size[at.SIZE_REGISTERS] + at.KEPT * columns[transition, at.TRANSITION_STORE]
+    if keep:
+        for k in range(count):
+            reals[store + at.KEPT_THRESHOLD, lists[at.LIST, k]] = reals[_WORK, k]
+    if not one:
+        for k in range(count):
+            reals[_WORK, k] = reals[_WORK, k] / reals[_MULTIPLIER, k]
+    if clock != at.CLOCK_STATE:
+        age_row = attributes + size[at.SIZE_AGE_ATTRIBUTE]
+        for k in range(count):
+            reals[_OWN, k] = _own_time(clock, lists[at.LIST, k], reals, reals[_TIME, k], age_row)
+    first_hazard = columns[transition, at.TRANSITION_HAZARD]
+    for stratum in range(columns[transition, at.TRANSITION_STRATA]):
+        family, p0, p1, cure, offset, knots = _hazard(model, first_hazard + stratum, draw)
+        if clock == at.CLOCK_STATE:
+            inverse_block(
+                family, p0, p1, cure, model.tables, offset, knots, reals[_WORK], reals[_OTHER], count,
+                integers[at.SCRATCH],
+            )  # fmt: skip
+            for k in range(count):
+                reals[_OTHER, k] = reals[_TIME, k] + reals[_OTHER, k]
+        else:
+            cumulative_block(
+                family, p0, p1, cure, model.tables, offset, knots, reals[_OWN], reals[_USED], count,
+                integers[at.SCRATCH],
+            )  # fmt: skip
+            for k in range(count):
+                reals[_USED, k] = reals[_USED, k] + reals[_WORK, k]
+            inverse_block(
+                family, p0, p1, cure, model.tables, offset, knots, reals[_USED], reals[_OTHER], count,
+                integers[at.SCRATCH],
+            )  # fmt: skip
+            for k in range(count):
+                reals[_OTHER, k] = reals[_TIME, k] + max(reals[_OTHER, k] - reals[_OWN, k], 0.0)
+        if stratum == 0:
+            for k in range(count):
+                reals[_LATENT, k] = reals[_OTHER, k]
+        else:
+            by = attributes + columns[transition, at.TRANSITION_STRATA_ATTRIBUTE]
+            for k in range(count):
+                if reals[by, lists[at.LIST, k]] >= stratum:
+                    reals[_LATENT, k] = reals[_OTHER, k]
+    if columns[transition, at.TRANSITION_HAS_EFFECT] == 1:
+        for k in range(count):
+            p = lists[at.LIST, k]
+            if integers[at.LOCAL, p] + integers[at.SYSTEMIC, p] + integers[at.LOCAL_PREVIOUS, p] + integers[
+                at.SYSTEMIC_PREVIOUS, p
+            ] == 0:
+                continue
+            local, local_off = active_effect(
+                model.effect_of, transition, 0, integers[at.LOCAL, p], integers[at.LOCAL_PREVIOUS, p],
+                reals[at.LOCAL_PREVIOUS_START, p], reals[at.LOCAL_STOP, p], model.effects, draw,
+            )  # fmt: skip
+            systemic, systemic_off = active_effect(
+                model.effect_of, transition, 1, integers[at.SYSTEMIC, p], integers[at.SYSTEMIC_PREVIOUS, p],
+                reals[at.SYSTEMIC_PREVIOUS_START, p], reals[at.SYSTEMIC_STOP, p], model.effects, draw,
+            )  # fmt: skip
+            if local >= 0 or systemic >= 0:
+                patient = patient0 + np.uint64(p)
+                u = _draw(patient, luck, purpose, np.uint64(integers[entries, p] - 1), _ZERO, k0, k1)
+                hazard = first_hazard + _stratum(model, transition, attributes, reals, p)
+                family, p0, p1, cure, offset, knots = _hazard(model, hazard, draw)
+                own = 0.0
+                if clock != at.CLOCK_STATE:
+                    own = reals[_OWN, k]
+                reals[_LATENT, k] = solve_under_effects(
+                    -log_(u), reals[_MULTIPLIER, k], reals[_TIME, k], own,
+                    local, local_off, reals[at.LOCAL_STOP, p] if local_off == 1 else reals[at.LOCAL_START, p],
+                    systemic, systemic_off,
+                    reals[at.SYSTEMIC_STOP, p] if systemic_off == 1 else reals[at.SYSTEMIC_START, p],
+                    model.effects, draw, family, p0, p1, cure, model.tables, offset, knots, horizon,
+                )  # fmt: skip
+    if keep:
+        firings = at.INTEGERS + size[at.SIZE_NODES] + columns[transition, at.TRANSITION_STORE]
+        for k in range(count):
+            p = lists[at.LIST, k]
+            reals[store + at.KEPT_SINCE, p] = reals[_TIME, k]
+            reals[store + at.KEPT_OWN_TIME, p] = 0.0 if clock == at.CLOCK_STATE else reals[_OWN, k]
+            reals[store + at.KEPT_MULTIPLIER, p] = reals[_MULTIPLIER, k]
+            reals[store + at.KEPT_TIME, p] = reals[_LATENT, k]
+            integers[firings, p] = 0
+
+
+@inline
+def _stratum(model, transition, attributes, reals, p):  # type: ignore[no-untyped-def]
+    """Level of the strata attribute, kept within the hazards there are."""
+    strata = model.transitions[transition, at.TRANSITION_STRATA]
+    level = np.int64(0)
+    if strata > 1:
+        value = reals[attributes + model.transitions[transition, at.TRANSITION_STRATA_ATTRIBUTE], p]
+        for stratum in range(1, strata):
+            if value >= stratum:
+                level = stratum
+    return level
+
+
+@compiled(_nrt=False)
+def _kept_times(
+    model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1, horizon
+):  # type: ignore[no-untyped-def]
+    """Times of one transition for patients whose threshold goes on; solved again only where something changed."""
+    size = model.size
+    columns = model.transitions
+    purpose = np.uint64(columns[transition, at.TRANSITION_PURPOSE])
+    clock = columns[transition, at.TRANSITION_CLOCK]
+    place = columns[transition, at.TRANSITION_STORE]
+    store = at.REALS + size[at.SIZE_REGISTERS] + at.KEPT * place
+    firings = at.INTEGERS + size[at.SIZE_NODES] + place
+    life = columns[transition, at.TRANSITION_LIFE] >= 0
+    has_effect = columns[transition, at.TRANSITION_HAS_EFFECT] == 1
+    age_row = attributes + size[at.SIZE_AGE_ATTRIBUTE]
+    _multipliers(model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1)
+    for k in range(count):
+        p = lists[at.LIST, k]
+        now = reals[_TIME, k]
+        latent = reals[store + at.KEPT_TIME, p]
+        reals[_LATENT, k] = latent
+        multiplier = reals[_MULTIPLIER, k]
+        fired = (not life) and integers[at.FIRED, p] == place
+        undrawn = life and reals[store + at.KEPT_THRESHOLD, p] != reals[store + at.KEPT_THRESHOLD, p]
+        if not fired and not undrawn:
+            if latent <= now:
+                continue
+            moved = (clock == at.CLOCK_LOCAL and reals[at.LOCAL_START, p] != reals[at.SEEN_LOCAL_START, p]) or (
+                clock == at.CLOCK_SYSTEMIC and reals[at.SYSTEMIC_START, p] != reals[at.SEEN_SYSTEMIC_START, p]
+            )
+        else:
+            moved = False
+        local = np.int64(-1)
+        local_off = np.int64(0)
+        systemic = np.int64(-1)
+        systemic_off = np.int64(0)
+        old_local = np.int64(-1)
+        old_local_off = np.int64(0)
+        old_systemic = np.int64(-1)
+        old_systemic_off = np.int64(0)
+        local_origin = 0.0
+        systemic_origin = 0.0
+        old_local_origin = 0.0
+        old_systemic_origin = 0.0
+        if has_effect:
+            local, local_off = active_effect(
+                model.effect_of, transition, 0, integers[at.LOCAL, p], integers[at.LOCAL_PREVIOUS, p],
+                reals[at.LOCAL_PREVIOUS_START, p], reals[at.LOCAL_STOP, p], model.effects, draw,
+            )  # fmt: skip
+            systemic, systemic_off = active_effect(
+                model.effect_of, transition, 1, integers[at.SYSTEMIC, p], integers[at.SYSTEMIC_PREVIOUS, p],
+                reals[at.SYSTEMIC_PREVIOUS_START, p], reals[at.SYSTEMIC_STOP, p], model.effects, draw,
+            )  # fmt: skip
+            old_local, old_local_off = active_effect(
+                model.effect_of, transition, 0, integers[at.SEEN_LOCAL, p], integers[at.SEEN_LOCAL_PREVIOUS, p],
+                reals[at.SEEN_LOCAL_PREVIOUS_START, p], reals[at.SEEN_LOCAL_STOP, p], model.effects, draw,
+            )  # fmt: skip
+            old_systemic, old_systemic_off = active_effect(
+                model.effect_of, transition, 1, integers[at.SEEN_SYSTEMIC, p],
+                integers[at.SEEN_SYSTEMIC_PREVIOUS, p], reals[at.SEEN_SYSTEMIC_PREVIOUS_START, p],
+                reals[at.SEEN_SYSTEMIC_STOP, p], model.effects, draw,
+            )  # fmt: skip
+            local_origin = reals[at.LOCAL_STOP, p] if local_off == 1 else reals[at.LOCAL_START, p]
+            systemic_origin = reals[at.SYSTEMIC_STOP, p] if systemic_off == 1 else reals[at.SYSTEMIC_START, p]
+            old_local_origin = reals[at.SEEN_LOCAL_STOP, p] if old_local_off == 1 else reals[at.SEEN_LOCAL_START, p]
+            old_systemic_origin = (
+                reals[at.SEEN_SYSTEMIC_STOP, p] if old_systemic_off == 1 else reals[at.SEEN_SYSTEMIC_START, p]
+            )
+            moved = (
+                moved
+                or local != old_local
+                or systemic != old_systemic
+                or (local >= 0 and (local_off != old_local_off or local_origin != old_local_origin))
+                or (systemic >= 0 and (systemic_off != old_systemic_off or systemic_origin != old_systemic_origin))
+            )
+        if not (fired or undrawn or moved or multiplier != reals[store + at.KEPT_MULTIPLIER, p]):
+            continue
+        hazard = columns[transition, at.TRANSITION_HAZARD] + _stratum(model, transition, attributes, reals, p)
+        family, p0, p1, cure, offset, knots = _hazard(model, hazard, draw)
+        own = reals[store + at.KEPT_OWN_TIME, p]
+        threshold = reals[store + at.KEPT_THRESHOLD, p]
+        if undrawn:
+            own = _own_time(clock, p, reals, now, age_row)
+            threshold = -log_(_draw(patient0 + np.uint64(p), luck, purpose, _ZERO, _ZERO, k0, k1))
+        else:
+            since = reals[store + at.KEPT_SINCE, p]
+            before = reals[store + at.KEPT_MULTIPLIER, p]
+            if old_local >= 0 or old_systemic >= 0:
+                spent, own = spend_under_effects(
+                    since, now, before, own, old_local, old_local_off, old_local_origin, old_systemic,
+                    old_systemic_off, old_systemic_origin, model.effects, draw, family, p0, p1, cure, model.tables,
+                    offset, knots,
+                )  # fmt: skip
+            else:
+                used = cumulative(family, p0, p1, cure, model.tables, offset, knots, own)
+                own = own + (now - since)
+                spent = before * (cumulative(family, p0, p1, cure, model.tables, offset, knots, own) - used)
+            if fired:
+                patient = patient0 + np.uint64(p)
+                entry = np.uint64(integers[at.INTEGERS + node, p] - 1)
+                threshold = -log_(_draw(patient, luck, purpose, entry, np.uint64(integers[firings, p]), k0, k1))
+            else:
+                threshold = max(threshold - spent, 0.0)
+            if clock == at.CLOCK_LOCAL and reals[at.LOCAL_START, p] != reals[at.SEEN_LOCAL_START, p]:
+                own = now - reals[at.LOCAL_START, p]
+            if clock == at.CLOCK_SYSTEMIC and reals[at.SYSTEMIC_START, p] != reals[at.SEEN_SYSTEMIC_START, p]:
+                own = now - reals[at.SYSTEMIC_START, p]
+        if local >= 0 or systemic >= 0:
+            latent = solve_under_effects(
+                threshold, multiplier, now, own, local, local_off, local_origin, systemic, systemic_off,
+                systemic_origin, model.effects, draw, family, p0, p1, cure, model.tables, offset, knots, horizon,
+            )  # fmt: skip
+        else:
+            used = cumulative(family, p0, p1, cure, model.tables, offset, knots, own)
+            reached = inverse(family, p0, p1, cure, model.tables, offset, knots, used + threshold / multiplier)
+            latent = now + max(reached - own, 0.0)
+        reals[store + at.KEPT_THRESHOLD, p] = threshold
+        reals[store + at.KEPT_SINCE, p] = now
+        reals[store + at.KEPT_OWN_TIME, p] = own
+        reals[store + at.KEPT_MULTIPLIER, p] = multiplier
+        reals[store + at.KEPT_TIME, p] = latent
+        reals[_LATENT, k] = latent
+
+
+@compiled(_nrt=False)
+def _scheduled_times(
+    model, draw, node, event, begins, reals, integers, lists, count, attributes, patient0, luck, k0, k1
+):  # type: ignore[no-untyped-def]
+    """Due times of one scheduled event; fills row _LATENT. `begins` says that a stay begins."""
+    size = model.size
+    columns = model.scheduled
+    origin_clock = columns[event, at.SCHEDULED_ORIGIN]
+    origins = at.REALS + size[at.SIZE_REGISTERS] + at.KEPT * size[at.SIZE_STORE] + event
+    counters = at.INTEGERS + size[at.SIZE_NODES] + size[at.SIZE_STORE] + event
+    program = columns[event, at.SCHEDULED_FIRST_PROGRAM]
+    if program >= 0:
+        run_program(
+            model.code, model.programs[program], model.programs[program + 1], model.numbers, draw, reals, integers,
+            lists, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1,
+        )  # fmt: skip
+        for k in range(count):
+            reals[_WORK, k] = reals[at.REALS, k]
+    else:
+        first = model.numbers[draw, columns[event, at.SCHEDULED_FIRST]]
+        for k in range(count):
+            reals[_WORK, k] = first
+    repeats = columns[event, at.SCHEDULED_PERIOD] >= 0
+    period = np.inf
+    if repeats:
+        period = model.numbers[draw, columns[event, at.SCHEDULED_PERIOD]]
+    for k in range(count):
+        p = lists[at.LIST, k]
+        now = reals[_TIME, k]
+        origin = 0.0
+        if origin_clock == at.CLOCK_STATE:
+            origin = reals[at.STAY_BEGAN, p]
+        elif origin_clock == at.CLOCK_LOCAL:
+            origin = reals[at.LOCAL_START, p]
+        elif origin_clock == at.CLOCK_SYSTEMIC:
+            origin = reals[at.SYSTEMIC_START, p]
+        number = integers[counters, p]
+        if (begins and origin_clock == at.CLOCK_STATE) or reals[origins, p] != origin:
+            number = 0
+        first = reals[_WORK, k]
+        due = np.inf
+        if repeats:
+            due = origin + first + number * period
+            if due < now:
+                number = int(np.ceil((now - origin - first) / period))
+                due = origin + first + number * period
+                if due < now:
+                    number += 1
+                    due = origin + first + number * period
+        elif number == 0:
+            due = origin + first
+            if due < now:
+                due = np.inf
+        if first != first:
+            due = np.nan
+        integers[counters, p] = number
+        reals[origins, p] = origin
+        reals[_LATENT, k] = due
+    when = columns[event, at.SCHEDULED_WHEN_PROGRAM]
+    if when >= 0:
+        run_program(
+            model.code, model.programs[when], model.programs[when + 1], model.numbers, draw, reals, integers,
+            lists, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1,
+        )  # fmt: skip
+        for k in range(count):
+            if reals[at.REALS, k] == 0.0:
+                reals[_LATENT, k] = np.inf
+
+
+@compiled(_nrt=False)
+def _open_visits(model, node, reals, integers, lists, count, attributes, visit_reals, visit_integers, control):  # type: ignore[no-untyped-def]
+    """Close the open visit of listed patients whose state, treatment or tag changed, and open the next one."""
+    size = model.size
+    locals_ = size[at.SIZE_LOCAL]
+    systemics = size[at.SIZE_SYSTEMIC]
+    tags = size[at.SIZE_TAGS]
+    state = model.nodes[node, at.NODE_STATE]
+    filled = control[at.CONTROL_VISITS]
+    treated = locals_ * systemics > 1
+    for k in range(count):
+        integers[at.SCRATCH, k] = state * locals_ * systemics * tags
+    if treated:
+        for k in range(count):
+            p = lists[at.LIST, k]
+            integers[at.SCRATCH, k] += (integers[at.LOCAL, p] * systemics + integers[at.SYSTEMIC, p]) * tags
+    for tag in range(size[at.SIZE_TAG_ATTRIBUTES]):
+        row = attributes + model.tags[tag, 0]
+        top = model.tags[tag, 1] - 1
+        stride = model.tags[tag, 2]
+        for k in range(count):
+            level = int(reals[row, lists[at.LIST, k]])
+            integers[at.SCRATCH, k] += min(max(level, 0), top) * stride
+    for k in range(count):
+        p = lists[at.LIST, k]
+        same = integers[at.VISIT_CELL, p] == integers[at.SCRATCH, k]
+        if treated:
+            same = same and (
+                reals[at.VISIT_LOCAL_START, p] == reals[at.LOCAL_START, p]
+                and reals[at.VISIT_SYSTEMIC_START, p] == reals[at.SYSTEMIC_START, p]
+            )
+        if not same:
+            filled = _close_visit(p, reals, integers, visit_reals, visit_integers, filled)
+            integers[at.VISIT_CELL, p] = integers[at.SCRATCH, k]
+            reals[at.VISIT_BEGAN, p] = reals[at.NOW, p]
+            reals[at.VISIT_LOCAL_START, p] = reals[at.LOCAL_START, p]
+            reals[at.VISIT_SYSTEMIC_START, p] = reals[at.SYSTEMIC_START, p]
+    control[at.CONTROL_VISITS] = filled
+
+
+@compiled(_nrt=False)
+def _pass_time(
+    model, draw, node, begins, count, reals, integers, lists, visit_reals, visit_integers, control, patient0, luck,
+    k0, k1, horizon,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Find what ends, or interrupts, the stay of each listed patient, and when.
+
+    Leaves the local number of the edge in integers[SCRATCH, k] (the number of edges for the horizon) and moves the
+    patients to that time. Returns a status.
+    """
+    size = model.size
+    nodes = model.nodes
+    attributes = at.REALS + size[at.SIZE_REGISTERS] + at.KEPT * size[at.SIZE_STORE] + size[at.SIZE_SCHEDULED]
+    can_stay = nodes[node, at.NODE_CAN_STAY] == 1
+    first_transition = nodes[node, at.NODE_TRANSITION_FIRST]
+    end_transition = nodes[node, at.NODE_TRANSITION_END]
+    first_scheduled = nodes[node, at.NODE_SCHEDULED_FIRST]
+    end_scheduled = nodes[node, at.NODE_SCHEDULED_END]
+    edges = nodes[node, at.NODE_EDGE_END] - nodes[node, at.NODE_EDGE_FIRST]
+    _open_visits(model, node, reals, integers, lists, count, attributes, visit_reals, visit_integers, control)
+    if begins:
+        entries = at.INTEGERS + node
+        for k in range(count):
+            p = lists[at.LIST, k]
+            integers[entries, p] += 1
+            integers[at.STATE_NOW, p] = node
+            reals[at.STAY_BEGAN, p] = reals[at.NOW, p]
+            if integers[entries, p] > at.MOST_ENTRIES:
+                control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
+                return at.ERROR_ENTRIES
+        if can_stay:
+            for k in range(count):
+                integers[at.FIRED, lists[at.LIST, k]] = -1
+    for k in range(count):
+        p = lists[at.LIST, k]
+        reals[_TIME, k] = reals[at.NOW, p]
+        reals[_BEST, k] = horizon
+        integers[at.FIRING, p] = 0
+        integers[at.CHOICE, k] = edges
+    bad = False
+    for transition in range(first_transition, end_transition):
+        if begins and model.transitions[transition, at.TRANSITION_LIFE] < 0:
+            _fresh_times(
+                model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1,
+                horizon,
+            )  # fmt: skip
+        else:
+            _kept_times(
+                model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1,
+                horizon,
+            )  # fmt: skip
+        scan = model.transitions[transition, at.TRANSITION_SCAN]
+        if scan >= 0:
+            origin_of = model.scans[scan, at.SCAN_ORIGIN]
+            for k in range(count):
+                latent = reals[_LATENT, k]
+                if latent < horizon:
+                    p = lists[at.LIST, k]
+                    origin = 0.0
+                    if origin_of >= at.ORIGIN_ATTRIBUTE:
+                        origin = reals[attributes + origin_of - at.ORIGIN_ATTRIBUTE, p]
+                    elif origin_of == at.CLOCK_STATE:
+                        origin = reals[at.STAY_BEGAN, p]
+                    elif origin_of == at.CLOCK_LOCAL:
+                        origin = reals[at.LOCAL_START, p]
+                    elif origin_of == at.CLOCK_SYSTEMIC:
+                        origin = reals[at.SYSTEMIC_START, p]
+                    reals[_LATENT, k] = next_scan(
+                        max(latent, reals[_TIME, k]), origin, model.scans, scan, model.segments, model.numbers, draw
+                    )
+        number = transition - first_transition
+        for k in range(count):
+            time = reals[_LATENT, k]
+            bad = bad | (time != time)
+            if time < reals[_BEST, k]:
+                reals[_BEST, k] = time
+                integers[at.CHOICE, k] = number
+    for event in range(first_scheduled, end_scheduled):
+        _scheduled_times(
+            model, draw, node, event, begins, reals, integers, lists, count, attributes, patient0, luck, k0, k1
+        )
+        number = end_transition - first_transition + event - first_scheduled
+        for k in range(count):
+            time = reals[_LATENT, k]
+            bad = bad | (time != time)
+            if time < reals[_BEST, k]:
+                reals[_BEST, k] = time
+                integers[at.CHOICE, k] = number
+    if bad:
+        return at.ERROR_NAN
+    if can_stay and size[at.SIZE_LOCAL] * size[at.SIZE_SYSTEMIC] > 1:
+        for k in range(count):
+            p = lists[at.LIST, k]
+            reals[at.SEEN_LOCAL_START, p] = reals[at.LOCAL_START, p]
+            reals[at.SEEN_SYSTEMIC_START, p] = reals[at.SYSTEMIC_START, p]
+            reals[at.SEEN_LOCAL_STOP, p] = reals[at.LOCAL_STOP, p]
+            reals[at.SEEN_SYSTEMIC_STOP, p] = reals[at.SYSTEMIC_STOP, p]
+            reals[at.SEEN_LOCAL_PREVIOUS_START, p] = reals[at.LOCAL_PREVIOUS_START, p]
+            reals[at.SEEN_SYSTEMIC_PREVIOUS_START, p] = reals[at.SYSTEMIC_PREVIOUS_START, p]
+            integers[at.SEEN_LOCAL, p] = integers[at.LOCAL, p]
+            integers[at.SEEN_SYSTEMIC, p] = integers[at.SYSTEMIC, p]
+            integers[at.SEEN_LOCAL_PREVIOUS, p] = integers[at.LOCAL_PREVIOUS, p]
+            integers[at.SEEN_SYSTEMIC_PREVIOUS, p] = integers[at.SYSTEMIC_PREVIOUS, p]
+    first_edge = nodes[node, at.NODE_EDGE_FIRST]
+    transitions = end_transition - first_transition
+    for k in range(count):
+        p = lists[at.LIST, k]
+        choice = integers[at.CHOICE, k]
+        time = reals[_BEST, k]
+        if time > reals[_TIME, k]:
+            integers[at.INSTANTS, p] = 0
+        else:
+            integers[at.INSTANTS, p] += 1
+        reals[at.NOW, p] = time
+        integers[at.EVENTS, p] += 1
+        integers[at.BEST, p] = first_edge + choice
+        if integers[at.EVENTS, p] > at.MOST_EVENTS:
+            control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
+            return at.ERROR_EVENTS
+        if integers[at.INSTANTS, p] > at.MOST_INSTANTS:
+            control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
+            return at.ERROR_INSTANTS
+    if can_stay or end_scheduled > first_scheduled:
+        fired_row = at.INTEGERS + size[at.SIZE_NODES]
+        counters = fired_row + size[at.SIZE_STORE]
+        for k in range(count):
+            p = lists[at.LIST, k]
+            choice = integers[at.CHOICE, k]
+            if choice < transitions:
+                if can_stay:
+                    place = model.transitions[first_transition + choice, at.TRANSITION_STORE]
+                    firing = integers[fired_row + place, p]
+                    if model.transitions[first_transition + choice, at.TRANSITION_LIFE] >= 0:
+                        firing = 0
+                    integers[at.FIRED, p] = place
+                    integers[at.FIRING, p] = firing
+                    integers[fired_row + place, p] = firing + 1
+                    if firing + 1 >= at.MOST_FIRINGS:
+                        control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
+                        return at.ERROR_FIRINGS
+            elif choice < edges:
+                event = first_scheduled + choice - transitions
+                number = integers[counters + event, p]
+                integers[counters + event, p] = number + 1
+                integers[at.FIRED, p] = -1
+                integers[at.FIRING, p] = number
+                if number >= at.MOST_FIRINGS and model.edges[first_edge + choice, at.EDGE_USES_LUCK] == 1:
+                    control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
+                    return at.ERROR_FIRINGS
+    return at.OK
+
+
+@compiled(_nrt=False)
+def _take_chance(model, draw, node, count, reals, integers, lists, control, patient0, luck, k0, k1):  # type: ignore[no-untyped-def]
+    """Draw a branch for each listed patient: the first whose cumulative weight exceeds u x total; the last takes the rest."""
+    size = model.size
+    nodes = model.nodes
+    attributes = at.REALS + size[at.SIZE_REGISTERS] + at.KEPT * size[at.SIZE_STORE] + size[at.SIZE_SCHEDULED]
+    branches = nodes[node, at.NODE_EDGE_END] - nodes[node, at.NODE_EDGE_FIRST]
+    purpose = np.uint64(nodes[node, at.NODE_PURPOSE])
+    entries = at.INTEGERS + node
+    program = nodes[node, at.NODE_PROGRAM]
+    if program >= 0:
+        run_program(
+            model.code, model.programs[program], model.programs[program + 1], model.numbers, draw, reals, integers,
+            lists, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1,
+        )  # fmt: skip
+        # Turn weights into cumulative weights, in declared order.
+        for k in range(count):
+            reals[_OTHER, k] = reals[at.REALS, k]
+        for branch in range(1, branches):
+            for k in range(count):
+                reals[_OTHER, k] = min(reals[_OTHER, k], reals[at.REALS + branch, k])
+                reals[at.REALS + branch, k] = reals[at.REALS + branch - 1, k] + reals[at.REALS + branch, k]
+        total = at.REALS + branches - 1
+        for k in range(count):
+            if not (reals[total, k] > 0.0 and reals[total, k] < np.inf and reals[_OTHER, k] >= 0.0):
+                control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.LIST, k])
+                return at.ERROR_WEIGHTS
+    for k in range(count):
+        p = lists[at.LIST, k]
+        patient = patient0 + np.uint64(p)
+        reals[_WORK, k] = _draw(patient, luck, purpose, np.uint64(integers[entries, p] - 1), _ZERO, k0, k1)
+        integers[at.CHOICE, k] = 0
+    if program >= 0:
+        total = at.REALS + branches - 1
+        for k in range(count):
+            reals[_WORK, k] = reals[_WORK, k] * reals[total, k]
+        for branch in range(branches - 1):
+            for k in range(count):
+                if reals[_WORK, k] >= reals[at.REALS + branch, k]:
+                    integers[at.CHOICE, k] = branch + 1
+    else:
+        weights = nodes[node, at.NODE_WEIGHTS]
+        total_weight = model.numbers[draw, weights + branches - 1]
+        for branch in range(branches - 1):
+            cumulative_weight = model.numbers[draw, weights + branch]
+            for k in range(count):
+                if reals[_WORK, k] * total_weight >= cumulative_weight:
+                    integers[at.CHOICE, k] = branch + 1
+    return at.OK
+
+
+@compiled(_nrt=False)
+def _follow_edges(
+    model, node, draw, count, groups, reals, integers, lists, queued, visit_reals, visit_integers, mark_reals,
+    mark_integers, control, patient0, luck, k0, k1,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Group the listed patients by integers[CHOICE, k] and carry out each edge for its group, in declared order.
+
+    An edge acts in order: mark (with the old attributes), updates, treatment, destination.
+    """
+    size = model.size
+    nodes = model.nodes
+    attributes = at.REALS + size[at.SIZE_REGISTERS] + at.KEPT * size[at.SIZE_STORE] + size[at.SIZE_SCHEDULED]
+    first_edge = nodes[node, at.NODE_EDGE_FIRST]
+    edges = nodes[node, at.NODE_EDGE_END] - first_edge
+    for edge in range(edges + 2):
+        groups[edge] = 0
+    for k in range(count):
+        groups[integers[at.CHOICE, k] + 1] += 1
+    for edge in range(edges + 1):
+        groups[edge + 1] += groups[edge]
+    for k in range(count):
+        edge = integers[at.CHOICE, k]
+        lists[at.GROUPED, groups[edge]] = lists[at.LIST, k]
+        groups[edge] += 1
+    # groups[e] is now the end of group e; group `edges` reached the horizon.
+    begin = groups[edges - 1] if edges > 0 else 0
+    visits = control[at.CONTROL_VISITS]
+    for k in range(begin, count):
+        p = lists[at.GROUPED, k]
+        integers[at.BEST, p] = at.ENDED_BY_HORIZON
+        visits = _close_visit(p, reals, integers, visit_reals, visit_integers, visits)
+    begin = 0
+    for local_edge in range(edges):
+        end = groups[local_edge]
+        number = end - begin
+        if number == 0:
+            continue
+        edge = first_edge + local_edge
+        marks = control[at.CONTROL_MARKS]
+        mark = model.edges[edge, at.EDGE_MARK]
+        if mark >= 0:
+            for k in range(number):
+                p = lists[at.GROUPED, begin + k]
+                mark_reals[marks + k] = reals[at.NOW, p]
+                mark_integers[at.MARK_PATIENT, marks + k] = np.int64(p)
+                mark_integers[at.MARK_NAME, marks + k] = mark
+            marks += number
+        program = model.edges[edge, at.EDGE_PROGRAM]
+        if program >= 0:
+            run_program(
+                model.code, model.programs[program], model.programs[program + 1], model.numbers, draw, reals, integers,
+                lists, at.GROUPED, begin, number, attributes, node, patient0, luck, k0, k1,
+            )  # fmt: skip
+        for slot in range(2):
+            treatment = model.edges[edge, at.EDGE_LOCAL + slot]
+            if treatment < 0:
+                continue
+            restart = model.edges[edge, at.EDGE_RESTART] == 1
+            for k in range(number):
+                p = lists[at.GROUPED, begin + k]
+                current = integers[at.LOCAL + slot, p]
+                if current == treatment and not restart:
+                    continue
+                if current > 0:
+                    integers[at.LOCAL_PREVIOUS + slot, p] = current
+                    reals[at.LOCAL_PREVIOUS_START + slot, p] = reals[at.LOCAL_START + slot, p]
+                    reals[at.LOCAL_STOP + slot, p] = reals[at.NOW, p]
+                integers[at.LOCAL + slot, p] = treatment
+                reals[at.LOCAL_START + slot, p] = reals[at.NOW, p]
+        target = model.edges[edge, at.EDGE_DESTINATION]
+        if target < 0:
+            staying = at.LISTS + size[at.SIZE_NODES]
+            for k in range(number):
+                p = lists[at.GROUPED, begin + k]
+                state = integers[at.STATE_NOW, p]
+                lists[staying + state, queued[size[at.SIZE_NODES] + state]] = p
+                queued[size[at.SIZE_NODES] + state] += 1
+        elif nodes[target, at.NODE_KIND] == at.END:
+            name = nodes[target, at.NODE_MARK]
+            for k in range(number):
+                p = lists[at.GROUPED, begin + k]
+                mark_reals[marks + k] = reals[at.NOW, p]
+                mark_integers[at.MARK_PATIENT, marks + k] = np.int64(p)
+                mark_integers[at.MARK_NAME, marks + k] = name
+                visits = _close_visit(p, reals, integers, visit_reals, visit_integers, visits)
+            marks += number
+        else:
+            place = queued[target]
+            for k in range(number):
+                lists[at.LISTS + target, place + k] = lists[at.GROUPED, begin + k]
+            queued[target] = place + number
+        control[at.CONTROL_MARKS] = marks
+        begin = end
+    control[at.CONTROL_VISITS] = visits
+
+
+@compiled(_nrt=False)
+def advance(
+    model, draw, horizon, patient0, luck, k0, k1, reals, integers, lists, queued, groups, visit_reals, visit_integers,
+    mark_reals, mark_integers, control,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Run a block until all its histories have ended (OK), a buffer may fill (BUFFER_FULL) or an error stops it.
+
+    `patient0` is the first patient's number, `luck`, `k0` and `k1` address the random numbers. After BUFFER_FULL the caller
+    empties the buffers (CONTROL_VISITS and CONTROL_MARKS say how much is in them) and calls again.
+    """
+    count_nodes = model.size[at.SIZE_NODES]
+    capacity = visit_reals.shape[1]
+    mark_capacity = mark_reals.shape[0]
+    node = control[at.CONTROL_NODE]
+    while True:
+        pending = 0
+        for waiting in range(2 * count_nodes):
+            pending += queued[waiting]
+        if pending == 0:
+            control[at.CONTROL_NODE] = 0
+            return at.OK
+        while node < count_nodes:
+            for staying in range(2):
+                queue = node + staying * count_nodes
+                count = queued[queue]
+                if count == 0:
+                    continue
+                if (
+                    control[at.CONTROL_VISITS] + 2 * count > capacity
+                    or control[at.CONTROL_MARKS] + 2 * count > mark_capacity
+                ):
+                    control[at.CONTROL_NODE] = node
+                    return at.BUFFER_FULL
+                for k in range(count):
+                    lists[at.LIST, k] = lists[at.LISTS + queue, k]
+                queued[queue] = 0
+                status = at.OK
+                kind = model.nodes[node, at.NODE_KIND]
+                if kind == at.STATE:
+                    status = _pass_time(
+                        model, draw, node, staying == 0, count, reals, integers, lists, visit_reals, visit_integers,
+                        control, patient0, luck, k0, k1, horizon,
+                    )  # fmt: skip
+                else:
+                    entries = at.INTEGERS + node
+                    for k in range(count):
+                        p = lists[at.LIST, k]
+                        integers[entries, p] += 1
+                        integers[at.INSTANTS, p] += 1
+                        integers[at.FIRING, p] = 0
+                        if integers[entries, p] > at.MOST_ENTRIES or integers[at.INSTANTS, p] > at.MOST_INSTANTS:
+                            control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
+                            status = at.ERROR_ENTRIES
+                            if integers[at.INSTANTS, p] > at.MOST_INSTANTS:
+                                status = at.ERROR_INSTANTS
+                    if status == at.OK:
+                        if kind == at.CHANCE:
+                            status = _take_chance(
+                                model, draw, node, count, reals, integers, lists, control, patient0, luck, k0, k1
+                            )
+                        else:
+                            program = model.nodes[node, at.NODE_PROGRAM]
+                            attributes = (
+                                at.REALS + model.size[at.SIZE_REGISTERS] + at.KEPT * model.size[at.SIZE_STORE]
+                                + model.size[at.SIZE_SCHEDULED]
+                            )  # fmt: skip
+                            run_program(
+                                model.code, model.programs[program], model.programs[program + 1], model.numbers, draw,
+                                reals, integers, lists, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1,
+                            )  # fmt: skip
+                            for k in range(count):
+                                integers[at.CHOICE, k] = int(reals[at.REALS, k])
+                if status != at.OK:
+                    control[at.CONTROL_ERROR_NODE] = node
+                    if status == at.ERROR_NAN and kind == at.STATE:
+                        control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.LIST, 0])
+                    return status
+                _follow_edges(
+                    model, node, draw, count, groups, reals, integers, lists, queued, visit_reals, visit_integers,
+                    mark_reals, mark_integers, control, patient0, luck, k0, k1,
+                )  # fmt: skip
+            node += 1
+        node = 0

@@ -1,0 +1,179 @@
+"""Carries out a pathway's expressions for many patients at once.
+
+An expression arrives as a few instructions on registers; each instruction is one loop over the patients of a list. So
+formulas of any pathway run at compiled speed and changing them compiles nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simhcc.engine import layout as at
+from simhcc.engine.arithmetic import exp_, log_, normal_quantile
+from simhcc.engine.compiled import compiled
+from simhcc.engine.rng import occurrence_word, uniform
+
+
+@compiled(_nrt=False)
+def run_program(
+    code, first, last, numbers, draw, reals, integers, lists, row, begin, count, attributes, node, patient0, luck, k0, k1
+):  # type: ignore[no-untyped-def]
+    """Carry out instructions `first` to `last` for the patients lists[row, begin : begin + count].
+
+    Register r of patient number k in the list is reals[REALS + r, k]. `attributes` is the row of the first attribute and
+    `node` the node that evaluates, whose entries address random numbers.
+    """
+    for position in range(first, last):
+        operation = code[position, 0]
+        to = at.REALS + code[position, 1]
+        x = code[position, 2]
+        y = code[position, 3]
+        z = code[position, 4]
+        a = at.REALS + x
+        b = at.REALS + y
+        if operation == at.LOAD_NUMBER:
+            value = numbers[draw, x]
+            for k in range(count):
+                reals[to, k] = value
+        elif operation == at.LOAD_ATTRIBUTE:
+            source = attributes + x
+            for k in range(count):
+                reals[to, k] = reals[source, lists[row, begin + k]]
+        elif operation == at.LOAD_BUILTIN:
+            for k in range(count):
+                reals[to, k] = reals[at.NOW, lists[row, begin + k]]
+            if x != at.BUILTIN_MONTHS:
+                since = at.STAY_BEGAN
+                if x == at.BUILTIN_MONTHS_ON_LOCAL:
+                    since = at.LOCAL_START
+                elif x == at.BUILTIN_MONTHS_ON_SYSTEMIC:
+                    since = at.SYSTEMIC_START
+                for k in range(count):
+                    reals[to, k] = reals[to, k] - reals[since, lists[row, begin + k]]
+        elif operation == at.LOAD_RECEIVING:
+            slot = at.LOCAL + x
+            for k in range(count):
+                reals[to, k] = 1.0 if integers[slot, lists[row, begin + k]] == y else 0.0
+        elif operation == at.LOAD_UNIFORM:
+            purpose = np.uint64(x)
+            entries = at.INTEGERS + node
+            for k in range(count):
+                p = lists[row, begin + k]
+                patient = patient0 + np.uint64(p)
+                entry = np.uint64(integers[entries, p] - 1)
+                word = occurrence_word(patient >> np.uint64(32), entry, np.uint64(integers[at.FIRING, p]))
+                reals[to, k] = uniform(patient & np.uint64(0xFFFFFFFF), luck, purpose, word, k0, k1)
+        elif operation == at.LOAD_LOOKUP:
+            top = z - 1
+            for k in range(count):
+                value = reals[a, k]
+                index = 0
+                if value >= top:
+                    index = top
+                elif value > 0.0:
+                    index = int(value)
+                reals[to, k] = numbers[draw, y + index] if value == value else value
+        elif operation == at.ADD:
+            for k in range(count):
+                reals[to, k] = reals[a, k] + reals[b, k]
+        elif operation == at.SUBTRACT:
+            for k in range(count):
+                reals[to, k] = reals[a, k] - reals[b, k]
+        elif operation == at.MULTIPLY:
+            for k in range(count):
+                reals[to, k] = reals[a, k] * reals[b, k]
+        elif operation == at.DIVIDE:
+            for k in range(count):
+                reals[to, k] = reals[a, k] / reals[b, k]
+        elif operation == at.MINIMUM:
+            for k in range(count):
+                reals[to, k] = reals[b, k] if reals[b, k] < reals[a, k] else reals[a, k]
+        elif operation == at.MAXIMUM:
+            for k in range(count):
+                reals[to, k] = reals[b, k] if reals[b, k] > reals[a, k] else reals[a, k]
+        elif operation == at.LESS:
+            for k in range(count):
+                reals[to, k] = 1.0 if reals[a, k] < reals[b, k] else 0.0
+        elif operation == at.LESS_EQUAL:
+            for k in range(count):
+                reals[to, k] = 1.0 if reals[a, k] <= reals[b, k] else 0.0
+        elif operation == at.EQUAL:
+            for k in range(count):
+                reals[to, k] = 1.0 if reals[a, k] == reals[b, k] else 0.0
+        elif operation == at.NOT_EQUAL:
+            for k in range(count):
+                reals[to, k] = 1.0 if reals[a, k] != reals[b, k] else 0.0
+        elif operation == at.AND:
+            for k in range(count):
+                reals[to, k] = 1.0 if (reals[a, k] != 0.0) & (reals[b, k] != 0.0) else 0.0
+        elif operation == at.OR:
+            for k in range(count):
+                reals[to, k] = 1.0 if (reals[a, k] != 0.0) | (reals[b, k] != 0.0) else 0.0
+        elif operation == at.NOT:
+            for k in range(count):
+                reals[to, k] = 1.0 if reals[a, k] == 0.0 else 0.0
+        elif operation == at.NEGATE:
+            for k in range(count):
+                reals[to, k] = -reals[a, k]
+        elif operation == at.EXP:
+            for k in range(count):
+                reals[to, k] = exp_(reals[a, k])
+        elif operation == at.LOG:
+            for k in range(count):
+                reals[to, k] = log_(reals[a, k])
+        elif operation == at.FLOOR:
+            for k in range(count):
+                reals[to, k] = np.floor(reals[a, k])
+        elif operation == at.NORMAL_QUANTILE:
+            for k in range(count):
+                reals[to, k] = normal_quantile(reals[a, k])
+        elif operation == at.SELECT:
+            c = at.REALS + z
+            for k in range(count):
+                reals[to, k] = reals[b, k] if reals[a, k] != 0.0 else reals[c, k]
+        elif operation == at.ADD_N:
+            value = numbers[draw, y]
+            for k in range(count):
+                reals[to, k] = reals[a, k] + value
+        elif operation == at.MULTIPLY_N:
+            value = numbers[draw, y]
+            for k in range(count):
+                reals[to, k] = reals[a, k] * value
+        elif operation == at.LESS_N:
+            value = numbers[draw, y]
+            for k in range(count):
+                reals[to, k] = 1.0 if reals[a, k] < value else 0.0
+        elif operation == at.LESS_EQUAL_N:
+            value = numbers[draw, y]
+            for k in range(count):
+                reals[to, k] = 1.0 if reals[a, k] <= value else 0.0
+        elif operation == at.GREATER_N:
+            value = numbers[draw, y]
+            for k in range(count):
+                reals[to, k] = 1.0 if reals[a, k] > value else 0.0
+        elif operation == at.GREATER_EQUAL_N:
+            value = numbers[draw, y]
+            for k in range(count):
+                reals[to, k] = 1.0 if reals[a, k] >= value else 0.0
+        elif operation == at.EQUAL_N:
+            value = numbers[draw, y]
+            for k in range(count):
+                reals[to, k] = 1.0 if reals[a, k] == value else 0.0
+        elif operation == at.NOT_EQUAL_N:
+            value = numbers[draw, y]
+            for k in range(count):
+                reals[to, k] = 1.0 if reals[a, k] != value else 0.0
+        elif operation == at.MULTIPLY_ADD_ATTRIBUTE:
+            value = numbers[draw, y]
+            source = attributes + z
+            for k in range(count):
+                reals[to, k] = reals[a, k] + value * reals[source, lists[row, begin + k]]
+        elif operation == at.FIRST_ROW:
+            number = float(y)
+            for k in range(count):
+                if (reals[to, k] < 0.0) & (reals[a, k] != 0.0):
+                    reals[to, k] = number
+        elif operation == at.STORE:
+            target = attributes + y
+            for k in range(count):
+                reals[target, lists[row, begin + k]] = reals[a, k]

@@ -1,0 +1,592 @@
+"""Histories -> life years, QALYs, costs, endpoint times and survival curves.
+
+The kernel writes visits and marks; this module turns them into sums while they are still in the buffer, so memory does not
+grow with patients or draws. Time is weighted by exact continuous discounting, (1 + annual rate) ** (-t / 12), integrated
+over each visit: there are no cycles to correct. Sums are per leaf of 1,024 patients, leaves in order, so they are the
+same bits for any number of threads and for any blocks of whole leaves.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simhcc.engine import kernel
+from simhcc.engine import layout as at
+from simhcc.engine.arithmetic import exp_
+from simhcc.engine.compiled import compiled, inline
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+LANES = 8
+"""partial sums that a leaf keeps side by side, so that adding is not one long chain"""
+
+
+class Sums(NamedTuple):
+    """What a run of work items leaves: one row per leaf, counts per draw."""
+
+    columns: Floats
+    """(leaves, strategies, columns, 3): patients counted, sum, sum of squares"""
+    pairs: Floats
+    """(leaves, pairs, columns, 3): the same of each patient's difference"""
+    crosses: Floats
+    """(leaves, strategies + pairs, crosses): sums of products of two columns"""
+    quantities: Floats
+    """(leaves, strategies, terms): discounted months, administrations or marks"""
+    endpoint_counts: Ints
+    """(draws, strategies, endpoints, grid + 2): events by grid interval; the last counts those at risk at the origin"""
+    occupancy: Ints
+    """(strategies, states, grid + 2): change of the number of patients in a state at each grid time"""
+    mark_counts: Floats
+    """(leaves, strategies, marks, 2): sum and sum of squares of each patient's number of marks"""
+
+
+class Plan(NamedTuple):
+    """What is computed from the histories, beside the rewards."""
+
+    landmarks: Floats
+    """months at which an endpoint's survival is a column"""
+    restrictions: Floats
+    """months to which an endpoint's mean is restricted"""
+    pairs: Ints
+    """(pairs, 2): strategies whose difference first - second is kept"""
+    crosses: Ints
+    """(crosses, 2): columns whose product is kept"""
+    step: Floats
+    """(1,): months between grid times"""
+    grid: Ints
+    """(1,): number of grid times after 0"""
+
+
+class Work(NamedTuple):
+    """Buffers of one thread, allocated once."""
+
+    reals: Floats
+    integers: Ints
+    lists: NDArray[np.uint64]
+    queued: Ints
+    groups: Ints
+    visit_reals: Floats
+    visit_integers: Ints
+    mark_reals: Floats
+    mark_integers: Ints
+    control: Ints
+    rates: Floats
+    """(channels, cells) of the draw and strategy at hand"""
+    months: Floats
+    """(groups, visits in the buffer)"""
+    totals: Floats
+    """(channels, block)"""
+    ended: Floats
+    """(block,): end of the history"""
+    died: Ints
+    """(block,)"""
+    reached: Floats
+    """(endpoints, block): time of the endpoint, infinite if it is not reached"""
+    origins: Floats
+    """(endpoints, block): time of the origin, infinite before it"""
+    intervals: Floats
+    """(intervals, block): until when an interval reward has been paid"""
+    durations: Floats
+    """(leaves, groups, cells)"""
+    quantities: Floats
+    """(leaves, terms)"""
+    marked: Floats
+    """(marks, block)"""
+    values: Floats
+    """(strategies, columns, block)"""
+    lanes: Floats
+    """(3, LANES)"""
+
+
+@inline
+def discounted_months(rate, entered, left):  # type: ignore[no-untyped-def]
+    """Months from `entered` to `left`, each weighted by exp(-rate x t): (exp(-r a) - exp(-r b)) / r, exactly."""
+    return left - entered if rate == 0.0 else (exp_(-rate * entered) - exp_(-rate * left)) / rate
+
+
+@inline
+def _banded_months(rewards, draw, group, rate, entered, left, age):  # type: ignore[no-untyped-def]
+    """Discounted months with each part of the visit weighted by its age band's factor."""
+    total = 0.0
+    first = rewards.band_first[group]
+    last = rewards.band_first[group + 1]
+    begin = entered
+    factor = 1.0
+    for band in range(first, last):
+        starts = rewards.numbers[draw, rewards.bands[band, 0]] - age
+        if starts > begin:
+            end = min(starts, left)
+            total = total + factor * discounted_months(rate, begin, end)
+            begin = end
+        if begin >= left:
+            break
+        factor = rewards.numbers[draw, rewards.bands[band, 1]]
+    if begin < left:
+        total = total + factor * discounted_months(rate, begin, left)
+    return total
+
+
+@inline
+def _administrations(rate, period, first, most, since, entered, left):  # type: ignore[no-untyped-def]
+    """Discounted number of administrations due in [entered, left): a geometric series in closed form.
+
+    They fall at since + first + k x period, k = 0, 1, ..., `most` - 1.
+    """
+    begin = max(np.ceil((entered - since - first) / period), 0.0)
+    end = min(np.ceil((left - since - first) / period), most)
+    number = end - begin
+    result = 0.0
+    if number > 0.0:
+        result = number
+        if rate != 0.0:
+            weight = exp_(-rate * (since + first + begin * period))
+            result = weight * (1.0 - exp_(-rate * period * number)) / (1.0 - exp_(-rate * period))
+    return result
+
+
+@compiled(_nrt=False)
+def absorb(model, rewards, draw, work, cohort, first, step, grid, occupancy, strategy):  # type: ignore[no-untyped-def]
+    """Turn the visits and marks in the buffers into sums, and empty the buffers.
+
+    `first` is the block's first column in `cohort`.
+    """
+    visits = work.control[at.CONTROL_VISITS]
+    systemics = model.size[at.SIZE_SYSTEMIC]
+    tags = model.size[at.SIZE_TAGS]
+    locals_ = model.size[at.SIZE_LOCAL]
+    groups = rewards.discount.shape[0]
+    channels = rewards.channel_group.shape[0]
+    age_row = rewards.size[1]
+    for group in range(groups):
+        rate = rewards.numbers[draw, rewards.discount[group]]
+        if rewards.band_first[group + 1] > rewards.band_first[group]:
+            for i in range(visits):
+                age = 12.0 * cohort[age_row, first + work.visit_integers[at.VISIT_PATIENT, i]]
+                entered = work.visit_reals[at.VISIT_ENTERED, i]
+                left = work.visit_reals[at.VISIT_LEFT, i]
+                work.months[group, i] = _banded_months(rewards, draw, group, rate, entered, left, age)
+        elif rate == 0.0:
+            for i in range(visits):
+                work.months[group, i] = work.visit_reals[at.VISIT_LEFT, i] - work.visit_reals[at.VISIT_ENTERED, i]
+        else:
+            for i in range(visits):
+                entered = exp_(-rate * work.visit_reals[at.VISIT_ENTERED, i])
+                work.months[group, i] = (entered - exp_(-rate * work.visit_reals[at.VISIT_LEFT, i])) / rate
+        for i in range(visits):
+            leaf = np.uint64(work.visit_integers[at.VISIT_PATIENT, i]) >> np.uint64(10)
+            cell = np.uint64(work.visit_integers[at.VISIT_IN_CELL, i])
+            work.durations[leaf, group, cell] += work.months[group, i]
+    for channel in range(channels):
+        group = rewards.channel_group[channel]
+        for i in range(visits):
+            p = np.uint64(work.visit_integers[at.VISIT_PATIENT, i])
+            cell = np.uint64(work.visit_integers[at.VISIT_IN_CELL, i])
+            work.totals[channel, p] += work.rates[channel, cell] * work.months[group, i]
+    if grid > 0:
+        by_state = locals_ * systemics * tags
+        top = float(grid + 1)
+        for i in range(visits):
+            state = work.visit_integers[at.VISIT_IN_CELL, i] // by_state
+            begin = int(min(np.ceil(work.visit_reals[at.VISIT_ENTERED, i] / step), top))
+            end = int(min(np.ceil(work.visit_reals[at.VISIT_LEFT, i] / step), top))
+            occupancy[strategy, state, begin] += 1
+            occupancy[strategy, state, end] -= 1
+    if rewards.administrations.shape[0] > 0:
+        per_slot = (rewards.administration_first.shape[0] - 1) // 2
+        for i in range(visits):
+            p = work.visit_integers[at.VISIT_PATIENT, i]
+            treated = work.visit_integers[at.VISIT_IN_CELL, i] // tags
+            for slot in range(2):
+                given = treated % systemics if slot == 1 else (treated // systemics) % locals_
+                place = slot * per_slot + given
+                for row in range(rewards.administration_first[place], rewards.administration_first[place + 1]):
+                    term = rewards.administrations[row, 0]
+                    channel = rewards.terms[term, 0]
+                    most = np.inf
+                    if rewards.administrations[row, 3] >= 0:
+                        most = rewards.numbers[draw, rewards.administrations[row, 3]]
+                    number = _administrations(
+                        rewards.numbers[draw, rewards.discount[rewards.channel_group[channel]]],
+                        rewards.numbers[draw, rewards.administrations[row, 1]],
+                        rewards.numbers[draw, rewards.administrations[row, 2]],
+                        most,
+                        work.visit_reals[at.VISIT_LOCAL_SINCE + slot, i],
+                        work.visit_reals[at.VISIT_ENTERED, i],
+                        work.visit_reals[at.VISIT_LEFT, i],
+                    )
+                    if number > 0.0:
+                        if rewards.administrations[row, 4] >= 0:
+                            number = number * cohort[rewards.administrations[row, 4], first + p]
+                        work.quantities[p >> 10, term] += number
+                        work.totals[channel, p] += rewards.numbers[draw, rewards.terms[term, 1]] * number
+    for i in range(work.control[at.CONTROL_MARKS]):
+        p = work.mark_integers[at.MARK_PATIENT, i]
+        mark = work.mark_integers[at.MARK_NAME, i]
+        time = work.mark_reals[i]
+        work.marked[mark, p] += 1.0
+        if rewards.end_mark[mark] == 1:
+            work.ended[p] = time
+            work.died[p] = 1
+        # A mark may be an endpoint and start its clock: an event at the origin itself counts only if it came before.
+        for row in range(rewards.endpoint_first[mark], rewards.endpoint_first[mark + 1]):
+            endpoint = rewards.endpoint_of[row]
+            if time >= work.origins[endpoint, p] and time < work.reached[endpoint, p]:
+                work.reached[endpoint, p] = time
+        for row in range(rewards.origin_first[mark], rewards.origin_first[mark + 1]):
+            endpoint = rewards.origin_of[row]
+            if work.origins[endpoint, p] == np.inf:
+                work.origins[endpoint, p] = time
+        for row in range(rewards.mark_first[mark], rewards.mark_first[mark + 1]):
+            term = rewards.mark_rewards[row, 0]
+            channel = rewards.terms[term, 0]
+            rate = rewards.numbers[draw, rewards.discount[rewards.channel_group[channel]]]
+            interval = rewards.mark_rewards[row, 3]
+            if interval < 0:
+                number = exp_(-rate * time)
+            else:
+                begin = max(time, work.intervals[interval, p])
+                end = time + rewards.numbers[draw, rewards.mark_rewards[row, 1]]
+                number = 0.0
+                if end > begin:
+                    number = discounted_months(rate, begin, end)
+                    work.intervals[interval, p] = end
+            if rewards.mark_rewards[row, 2] >= 0:
+                number = number * cohort[rewards.mark_rewards[row, 2], first + p]
+            work.quantities[p >> 10, term] += number
+            work.totals[channel, p] += rewards.numbers[draw, rewards.terms[term, 1]] * number
+    work.control[at.CONTROL_VISITS] = 0
+    work.control[at.CONTROL_MARKS] = 0
+
+
+@compiled(_nrt=False)
+def _begin(model, rewards, draw, work, count, horizon):  # type: ignore[no-untyped-def]
+    """Empty the sums of a block and price every cell for this draw."""
+    cells = model.size[at.SIZE_CELLS]
+    channels = rewards.channel_group.shape[0]
+    for channel in range(channels):
+        for cell in range(cells):
+            work.rates[channel, cell] = 0.0
+        for k in range(count):
+            work.totals[channel, k] = 0.0
+    for cell in range(cells):
+        for row in range(rewards.cell_first[cell], rewards.cell_first[cell + 1]):
+            term = rewards.cell_term[row]
+            work.rates[rewards.terms[term, 0], cell] += rewards.numbers[draw, rewards.terms[term, 1]]
+    leaves = (count + at.LEAF - 1) // at.LEAF
+    for leaf in range(leaves):
+        for group in range(rewards.discount.shape[0]):
+            for cell in range(cells):
+                work.durations[leaf, group, cell] = 0.0
+        for term in range(rewards.terms.shape[0]):
+            work.quantities[leaf, term] = 0.0
+    for k in range(count):
+        work.ended[k] = horizon
+        work.died[k] = 0
+    for endpoint in range(rewards.has_origin.shape[0]):
+        origin = np.inf if rewards.has_origin[endpoint] == 1 else 0.0
+        for k in range(count):
+            work.reached[endpoint, k] = np.inf
+            work.origins[endpoint, k] = origin
+    for interval in range(rewards.size[0]):
+        for k in range(count):
+            work.intervals[interval, k] = 0.0
+    for mark in range(model.size[at.SIZE_MARKS]):
+        for k in range(count):
+            work.marked[mark, k] = 0.0
+    work.control[at.CONTROL_NODE] = 0
+    work.control[at.CONTROL_VISITS] = 0
+    work.control[at.CONTROL_MARKS] = 0
+
+
+@compiled(_nrt=False)
+def _finish(model, rewards, plan, draw, work, cohort, first, count, strategy, row, sums, counted, horizon):  # type: ignore[no-untyped-def]
+    """After a strategy's histories have ended: intervals cut at the end of life, time to death, endpoints, columns."""
+    for reward in range(rewards.mark_rewards.shape[0]):
+        interval = rewards.mark_rewards[reward, 3]
+        if interval < 0:
+            continue
+        term = rewards.mark_rewards[reward, 0]
+        channel = rewards.terms[term, 0]
+        rate = rewards.numbers[draw, rewards.discount[rewards.channel_group[channel]]]
+        for k in range(count):
+            if work.intervals[interval, k] > work.ended[k]:
+                number = -discounted_months(rate, work.ended[k], work.intervals[interval, k])
+                if rewards.mark_rewards[reward, 2] >= 0:
+                    number = number * cohort[rewards.mark_rewards[reward, 2], first + k]
+                work.quantities[k >> 10, term] += number
+                work.totals[channel, k] += rewards.numbers[draw, rewards.terms[term, 1]] * number
+    for reward in range(rewards.deaths.shape[0]):
+        term = rewards.deaths[reward, 0]
+        channel = rewards.terms[term, 0]
+        rate = rewards.numbers[draw, rewards.discount[rewards.channel_group[channel]]]
+        start = rewards.numbers[draw, rewards.deaths[reward, 1]]
+        stop = rewards.numbers[draw, rewards.deaths[reward, 2]]
+        for k in range(count):
+            if work.died[k] == 1:
+                begin = max(work.ended[k] - stop, 0.0)
+                end = max(work.ended[k] - start, 0.0)
+                if end > begin:
+                    number = discounted_months(rate, begin, end)
+                    work.quantities[k >> 10, term] += number
+                    work.totals[channel, k] += rewards.numbers[draw, rewards.terms[term, 1]] * number
+    channels = rewards.channel_group.shape[0]
+    for channel in range(channels):
+        scale = rewards.channel_scale[channel]
+        for k in range(count):
+            work.values[strategy, channel, k] = work.totals[channel, k] * scale
+    column = channels
+    grid = plan.grid[0]
+    step = plan.step[0]
+    for endpoint in range(rewards.has_origin.shape[0]):
+        for k in range(count):
+            origin = work.origins[endpoint, k]
+            work.reached[endpoint, k] = work.reached[endpoint, k] - origin if origin < np.inf else np.nan
+        if grid > 0:
+            at_risk = 0
+            for k in range(count):
+                time = work.reached[endpoint, k]
+                if time == time:
+                    at_risk += 1
+                    place = np.ceil(time / step)
+                    if place <= grid:
+                        sums.endpoint_counts[counted, strategy, endpoint, int(place)] += 1
+            sums.endpoint_counts[counted, strategy, endpoint, grid + 1] += at_risk
+        for landmark in plan.landmarks:
+            for k in range(count):
+                time = work.reached[endpoint, k]
+                alive = 1.0 if time > landmark else 0.0
+                work.values[strategy, column, k] = alive if time == time else time
+            column += 1
+        for restriction in plan.restrictions:
+            for k in range(count):
+                work.values[strategy, column, k] = min(work.reached[endpoint, k], restriction)
+                if work.reached[endpoint, k] != work.reached[endpoint, k]:
+                    work.values[strategy, column, k] = np.nan
+            column += 1
+    leaves = (count + at.LEAF - 1) // at.LEAF
+    for leaf in range(leaves):
+        for cell in range(model.size[at.SIZE_CELLS]):
+            for place in range(rewards.cell_first[cell], rewards.cell_first[cell + 1]):
+                term = rewards.cell_term[place]
+                group = rewards.channel_group[rewards.terms[term, 0]]
+                work.quantities[leaf, term] += work.durations[leaf, group, cell]
+        for term in range(rewards.terms.shape[0]):
+            sums.quantities[row + leaf, strategy, term] = work.quantities[leaf, term]
+        end = min((leaf + 1) * at.LEAF, count)
+        for mark in range(model.size[at.SIZE_MARKS]):
+            total = 0.0
+            squares = 0.0
+            for k in range(leaf * at.LEAF, end):
+                total += work.marked[mark, k]
+                squares += work.marked[mark, k] * work.marked[mark, k]
+            sums.mark_counts[row + leaf, strategy, mark, 0] = total
+            sums.mark_counts[row + leaf, strategy, mark, 1] = squares
+
+
+@inline
+def _sum_leaf(values, one, other, column, begin, end, lanes):  # type: ignore[no-untyped-def]
+    """(count, sum, sum of squares) over a leaf of values[one] - values[other], or of values[one] if `other` < 0.
+
+    Patient i goes to lane i mod LANES and the lanes are added in order: fixed by the leaf alone.
+    """
+    for lane in range(LANES):
+        lanes[0, lane] = 0.0
+        lanes[1, lane] = 0.0
+        lanes[2, lane] = 0.0
+    full = begin + (end - begin) // LANES * LANES
+    for base in range(begin, full, LANES):
+        for lane in range(LANES):
+            x = values[one, column, base + lane]
+            if other >= 0:
+                x = x - values[other, column, base + lane]
+            there = 1.0 if x == x else 0.0
+            x = x if x == x else 0.0
+            lanes[0, lane] += there
+            lanes[1, lane] += x
+            lanes[2, lane] += x * x
+    for k in range(full, end):
+        x = values[one, column, k]
+        if other >= 0:
+            x = x - values[other, column, k]
+        if x == x:
+            lanes[0, k - full] += 1.0
+            lanes[1, k - full] += x
+            lanes[2, k - full] += x * x
+    number = 0.0
+    total = 0.0
+    squares = 0.0
+    for lane in range(LANES):
+        number += lanes[0, lane]
+        total += lanes[1, lane]
+        squares += lanes[2, lane]
+    return number, total, squares
+
+
+@inline
+def _cross_leaf(values, one, other, first, second, begin, end):  # type: ignore[no-untyped-def]
+    """Sum over a leaf of the product of two columns (of the difference of two strategies if `other` >= 0)."""
+    total = 0.0
+    for k in range(begin, end):
+        x = values[one, first, k]
+        y = values[one, second, k]
+        if other >= 0:
+            x = x - values[other, first, k]
+            y = y - values[other, second, k]
+        total += x * y
+    return total
+
+
+@compiled(_nrt=False)
+def _reduce(plan, work, strategies, columns, count, row, sums):  # type: ignore[no-untyped-def]
+    """Sum the columns of all strategies, and of their paired differences, leaf by leaf."""
+    leaves = (count + at.LEAF - 1) // at.LEAF
+    for leaf in range(leaves):
+        begin = leaf * at.LEAF
+        end = min(begin + at.LEAF, count)
+        for strategy in range(strategies):
+            for column in range(columns):
+                number, total, squares = _sum_leaf(work.values, strategy, -1, column, begin, end, work.lanes)
+                sums.columns[row + leaf, strategy, column, 0] = number
+                sums.columns[row + leaf, strategy, column, 1] = total
+                sums.columns[row + leaf, strategy, column, 2] = squares
+            for cross in range(plan.crosses.shape[0]):
+                sums.crosses[row + leaf, strategy, cross] = _cross_leaf(
+                    work.values, strategy, -1, plan.crosses[cross, 0], plan.crosses[cross, 1], begin, end
+                )
+        for pair in range(plan.pairs.shape[0]):
+            one = plan.pairs[pair, 0]
+            other = plan.pairs[pair, 1]
+            for column in range(columns):
+                number, total, squares = _sum_leaf(work.values, one, other, column, begin, end, work.lanes)
+                sums.pairs[row + leaf, pair, column, 0] = number
+                sums.pairs[row + leaf, pair, column, 1] = total
+                sums.pairs[row + leaf, pair, column, 2] = squares
+            for cross in range(plan.crosses.shape[0]):
+                sums.crosses[row + leaf, strategies + pair, cross] = _cross_leaf(
+                    work.values, one, other, plan.crosses[cross, 0], plan.crosses[cross, 1], begin, end
+                )
+
+
+@inline
+def _of(models, strategy):  # type: ignore[no-untyped-def]
+    """The model of one strategy out of the stacked ones."""
+    return at.Model(
+        models.nodes[strategy], models.transitions[strategy], models.hazards[strategy], models.scheduled[strategy],
+        models.edges[strategy], models.scans[strategy], models.segments[strategy], models.effect_of[strategy],
+        models.code[strategy], models.programs[strategy], models.tags[strategy], models.size[strategy],
+        models.numbers[strategy], models.tables[strategy], models.effects[strategy],
+    )  # fmt: skip
+
+
+@compiled(_nrt=False)
+def run_items(
+    models, rewards, plan, cohort, column, initial, starts, ids, lucks, k0, k1, horizon, patients, block, first_item, last_item,
+    first_draw, work, sums, failed,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Run the work items `first_item` to `last_item`, all strategies in each; return a status.
+
+    Item i is block i % blocks of draw i // blocks. `starts[d]` is the draw's first column in `cohort`, `ids[d]` that patient's
+    number and `lucks[d]` its luck. Row 0 of `sums` is the first leaf of the first item and draw `first_draw` its first draw. On
+    an error `failed` holds draw, strategy, patient and node.
+    """
+    strategies = models.size.shape[0]
+    blocks = (patients + block - 1) // block
+    leaves_in_block = block // at.LEAF if block >= at.LEAF else 1
+    leaves_in_draw = (patients + at.LEAF - 1) // at.LEAF
+    columns = rewards.channel_group.shape[0] + rewards.has_origin.shape[0] * (
+        plan.landmarks.shape[0] + plan.restrictions.shape[0]
+    )
+    first_leaf = (first_item // blocks) * leaves_in_draw + (first_item % blocks) * leaves_in_block
+    for item in range(first_item, last_item):
+        draw = item // blocks
+        part = item % blocks
+        begin = part * block
+        count = min(block, patients - begin)
+        row = draw * leaves_in_draw + part * leaves_in_block - first_leaf
+        first = starts[draw] + begin
+        patient0 = ids[draw] + np.uint64(begin)
+        for strategy in range(strategies):
+            model = _of(models, strategy)
+            _begin(model, rewards, draw, work, count, horizon)
+            kernel.begin_block(
+                model, work.reals, work.integers, work.lists, work.queued, cohort, column, initial, first, count
+            )
+            status = at.BUFFER_FULL
+            while status == at.BUFFER_FULL:
+                status = kernel.advance(
+                    model, draw, horizon, patient0, lucks[draw], k0, k1, work.reals, work.integers, work.lists,
+                    work.queued, work.groups, work.visit_reals, work.visit_integers, work.mark_reals,
+                    work.mark_integers, work.control,
+                )  # fmt: skip
+                absorb(
+                    model, rewards, draw, work, cohort, first, plan.step[0], plan.grid[0], sums.occupancy, strategy
+                )
+            if status != at.OK:
+                failed[0] = draw
+                failed[1] = strategy
+                failed[2] = np.int64(patient0) + work.control[at.CONTROL_ERROR_PATIENT]
+                failed[3] = work.control[at.CONTROL_ERROR_NODE]
+                return status
+            _finish(
+                model, rewards, plan, draw, work, cohort, first, count, strategy, row, sums, draw - first_draw, horizon
+            )
+        _reduce(plan, work, strategies, columns, count, row, sums)
+    return at.OK
+
+
+def stack(models: list[at.Model]) -> at.Model:
+    """Models of a comparison with a leading axis of strategies, padded to one shape."""
+    fields = []
+    for name in at.Model._fields:
+        arrays = [getattr(model, name) for model in models]
+        shape = tuple(max(array.shape[axis] for array in arrays) for axis in range(arrays[0].ndim))
+        stacked = np.zeros((len(arrays), *(max(length, 1) for length in shape)), dtype=arrays[0].dtype)
+        for position, array in enumerate(arrays):
+            stacked[(position, *(slice(length) for length in array.shape))] = array
+        fields.append(stacked)
+    return at.Model(*fields)
+
+
+def allocate(models: at.Model, rewards: object, plan: Plan, block: int) -> Work:
+    """Buffers of one thread for blocks of up to `block` patients. `models` are stacked."""
+    size = models.size.max(axis=0)
+    strategies = models.size.shape[0]
+    nodes, store, scheduled = (int(size[i]) for i in (at.SIZE_NODES, at.SIZE_STORE, at.SIZE_SCHEDULED))
+    registers, attributes = int(size[at.SIZE_REGISTERS]), int(size[at.SIZE_ATTRIBUTES])
+    marks, cells = int(size[at.SIZE_MARKS]), int(size[at.SIZE_CELLS])
+    channels = rewards.channel_group.shape[0]  # type: ignore[attr-defined]
+    endpoints = rewards.has_origin.shape[0]  # type: ignore[attr-defined]
+    groups = rewards.discount.shape[0]  # type: ignore[attr-defined]
+    columns = channels + endpoints * (plan.landmarks.shape[0] + plan.restrictions.shape[0])
+    leaves = -(-block // at.LEAF)
+    edges = int((models.nodes[:, :, at.NODE_EDGE_END] - models.nodes[:, :, at.NODE_EDGE_FIRST]).max())
+    buffer = 4 * block + 64
+    return Work(
+        reals=np.zeros((at.REALS + registers + at.KEPT * store + scheduled + attributes, block)),
+        integers=np.zeros((at.INTEGERS + nodes + store + scheduled, block), dtype=np.int64),
+        lists=np.zeros((at.LISTS + 2 * nodes, block), dtype=np.uint64),
+        queued=np.zeros(2 * nodes, dtype=np.int64),
+        groups=np.zeros(edges + 2, dtype=np.int64),
+        visit_reals=np.zeros((4, buffer)),
+        visit_integers=np.zeros((3, buffer), dtype=np.int64),
+        mark_reals=np.zeros(buffer),
+        mark_integers=np.zeros((2, buffer), dtype=np.int64),
+        control=np.zeros(at.CONTROLS, dtype=np.int64),
+        rates=np.zeros((max(channels, 1), cells)),
+        months=np.zeros((max(groups, 1), buffer)),
+        totals=np.zeros((max(channels, 1), block)),
+        ended=np.zeros(block),
+        died=np.zeros(block, dtype=np.int64),
+        reached=np.zeros((max(endpoints, 1), block)),
+        origins=np.zeros((max(endpoints, 1), block)),
+        intervals=np.zeros((max(int(rewards.size[0]), 1), block)),  # type: ignore[attr-defined]
+        durations=np.zeros((leaves, max(groups, 1), cells)),
+        quantities=np.zeros((leaves, max(rewards.terms.shape[0], 1))),  # type: ignore[attr-defined]
+        marked=np.zeros((max(marks, 1), block)),
+        values=np.zeros((strategies, max(columns, 1), block)),
+        lanes=np.zeros((3, LANES)),
+    )

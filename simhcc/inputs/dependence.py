@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from simhcc.errors import InputError
 from simhcc.inputs.leaf import Parameter
 from simhcc.inputs.locate import file_name, yaml_files
 from simhcc.inputs.models import CorrelationModel, PosteriorModel, validate
-from simhcc.inputs.reader import Document, KeyPath, Place, describe, nearest, read_yaml
+from simhcc.inputs.reader import Document, FrozenMap, KeyPath, Place, describe, nearest, read_yaml
 from simhcc.inputs.uncertainty import Floats, addressed
 from simhcc.inputs.units import UNITS, range_words
 
@@ -191,9 +190,7 @@ def _read_posterior(name: str, path: Path, layer: int, parameters: Mapping[str, 
         raise document.error(
             ("draws",), f"{manifest.draws}, but {table.name} has {len(draws)} rows", "the number of rows"
         )
-    return Posterior(
-        name, tuple(manifest.parameters), draws, digest, MappingProxyType(document.tree), document.place(), layer
-    )
+    return Posterior(name, tuple(manifest.parameters), draws, digest, FrozenMap(document.tree), document.place(), layer)
 
 
 def _columns(names: Sequence[str], parameters: Mapping[str, Parameter]) -> list[tuple[str, str]]:

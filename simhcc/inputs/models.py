@@ -587,7 +587,7 @@ class RowModel(Model):
 class InheritModel(Model):
     """The last row of a table that continues with the inherited rows."""
 
-    inherit: Annotated[Literal[True], BeforeValidator(_flag)]
+    inherit: Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"const": True})]
     note: Text | None = None
 
 

@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ from simhcc.inputs.dependence import (
 from simhcc.inputs.leaf import Parameter, read_leaf, replaced_by
 from simhcc.inputs.locate import file_name, packaged_folder, user_folder, yaml_files
 from simhcc.inputs.models import NAME_PATTERN, LeafModel
-from simhcc.inputs.reader import Document, KeyPath, describe, dotted, nearest, one_of, read_yaml
+from simhcc.inputs.reader import Document, FrozenMap, KeyPath, describe, dotted, nearest, one_of, read_yaml
 from simhcc.inputs.sources import SOURCES, Source, read_sources
 from simhcc.inputs.uncertainty import Floats, addressed, draw, purpose
 
@@ -44,14 +43,14 @@ class ParameterSet(Mapping[str, Parameter]):
     def __init__(
         self,
         parameters: Mapping[str, Parameter],
-        sources: Mapping[str, Source] = MappingProxyType({}),
+        sources: Mapping[str, Source] = FrozenMap({}),
         correlations: Sequence[CorrelationGroup] = (),
         posteriors: Sequence[Posterior] = (),
         country: str = "",
         files: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._parameters = dict(sorted(parameters.items()))
-        self.sources: Mapping[str, Source] = MappingProxyType(dict(sorted(sources.items())))
+        self.sources: Mapping[str, Source] = FrozenMap(dict(sorted(sources.items())))
         self.correlations = tuple(correlations)
         self.posteriors = tuple(posteriors)
         self.country = country

@@ -13,10 +13,10 @@ import functools
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -33,9 +33,9 @@ from ruamel.yaml.events import (
 
 from simhcc.errors import InputError
 
-MAX_BYTES = 4_000_000
+MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
-MAX_ENTRIES = 200_000
+MAX_ENTRIES = 100_000
 MAX_NUMBER_LENGTH = 60
 
 Key = str | int
@@ -47,6 +47,30 @@ _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": Fals
 _INT = re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)\Z|\.(nan|NaN|NAN)\Z")
+
+
+V = TypeVar("V")
+
+
+class FrozenMap(Mapping[str, V]):
+    """A mapping that cannot be changed; equal to any mapping with the same entries; can be pickled."""
+
+    __slots__ = ("_entries",)
+
+    def __init__(self, entries: Mapping[str, V] | None = None) -> None:
+        self._entries: dict[str, V] = dict(entries or {})
+
+    def __getitem__(self, key: str) -> V:
+        return self._entries[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return repr(self._entries)
 
 
 class Place(NamedTuple):
@@ -239,6 +263,7 @@ class _Builder:
         # Anchored values with their own lines and entry counts, so that an alias unfolds with its original places.
         self.anchors: dict[str, tuple[Tree, dict[KeyPath, int]]] = {}
         self.entries = 0
+        self.line = 1
 
     def build(self) -> tuple[Tree, dict[KeyPath, int]]:
         events = self._events()
@@ -260,7 +285,9 @@ class _Builder:
 
     def _events(self) -> Any:
         try:
-            yield from YAML(typ="safe", pure=True).parse(self.text)
+            for event in YAML(typ="safe", pure=True).parse(self.text):
+                self.line = event.end_mark.line + 1
+                yield event
         except MarkedYAMLError as reason:
             mark = reason.problem_mark or reason.context_mark
             line = mark.line + 1 if mark is not None else None
@@ -272,10 +299,14 @@ class _Builder:
                 f"a character that YAML does not allow ({_first_line(reason)})", "printable text", line=line
             ) from None
         except RecursionError:
-            raise InputError("lists or mappings nested too deeply", f"at most {MAX_DEPTH} levels") from None
+            raise InputError(
+                "lists or mappings nested too deeply", f"at most {MAX_DEPTH} levels", line=self.line
+            ) from None
         except (ValueError, IndexError, KeyError, AttributeError, TypeError, AssertionError, OverflowError) as reason:
             # The parser's own slips on malformed text (for example an escape beyond Unicode) are still wrong input.
-            raise InputError(f"text that is not YAML ({reason.__class__.__name__})", "YAML 1.2") from None
+            raise InputError(
+                f"text that is not YAML ({reason.__class__.__name__})", "YAML 1.2", line=self.line
+            ) from None
 
     def _fail(self, event: Any, found: str, expected: str, path: KeyPath = ()) -> InputError:
         return InputError(found, expected, dotted(path) or None, line=event.start_mark.line + 1)

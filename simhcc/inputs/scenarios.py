@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from simhcc.errors import InputError
@@ -23,7 +22,7 @@ from simhcc.inputs.models import (
     validate,
 )
 from simhcc.inputs.parameters import ParameterSet, list_countries, load_parameters
-from simhcc.inputs.reader import Document, KeyPath, Place, describe, one_of, read_yaml
+from simhcc.inputs.reader import Document, FrozenMap, KeyPath, Place, describe, one_of, read_yaml
 from simhcc.inputs.strategies import Condition, ParameterName, Strategy, load_strategy, read_when, with_options
 
 
@@ -69,7 +68,7 @@ class Scenario:
     files: tuple[tuple[str, str], ...]
     user_dir: Path | None = None
     _origin: Mapping[str, tuple[Document, KeyPath]] = field(
-        repr=False, compare=False, default_factory=lambda: MappingProxyType({})
+        repr=False, compare=False, default_factory=lambda: FrozenMap({})
     )
 
     def strategy(self, name: str) -> Strategy:
@@ -163,13 +162,13 @@ def load_scenario(id_or_path: str | Path, user_dir: str | Path | None = None) ->
         seed=tree["seed"],
         wtp=_wtp(*origin["wtp"]) if "wtp" in origin else (),
         subgroups=_subgroups(*origin["subgroups"]) if "subgroups" in origin else (),
-        overrides=MappingProxyType(tree.get("overrides", {})),
+        overrides=FrozenMap(tree.get("overrides", {})),
         parameter_files=_parameter_paths(*origin["parameters"]) if "parameters" in origin else (),
         extends=tuple(model.id for model in models[1:]),
         place=first.place(),
         files=_files_read(documents, strategies, population),
         user_dir=None if user_dir is None else Path(user_dir),
-        _origin=MappingProxyType(origin),
+        _origin=FrozenMap(origin),
     )
 
 

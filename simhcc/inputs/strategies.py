@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from simhcc.errors import InputError
@@ -29,7 +28,7 @@ from simhcc.inputs.models import (
     unknown_key,
     validate,
 )
-from simhcc.inputs.reader import Document, KeyPath, Place, describe, nearest, one_of, read_yaml
+from simhcc.inputs.reader import Document, FrozenMap, KeyPath, Place, describe, nearest, one_of, read_yaml
 
 Scalar = str | float | int | bool
 
@@ -312,8 +311,8 @@ def _build(
         name,
         label,
         setting,
-        MappingProxyType(tables),
-        MappingProxyType(dict(options)),
+        FrozenMap(tables),
+        FrozenMap(dict(options)),
         lineage,
         note,
         place,

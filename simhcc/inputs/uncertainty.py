@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from simhcc import distributions as dist
 from simhcc.inputs.models import DISTRIBUTIONS, FORMS, forms_words, validate
-from simhcc.inputs.reader import Document, KeyPath
+from simhcc.inputs.reader import Document, FrozenMap, KeyPath
 from simhcc.inputs.units import UNITS, range_words
 
 Floats = NDArray[np.float64]
@@ -64,7 +63,7 @@ def read_uncertainty(document: Document, key: KeyPath, given: Any, value: Value,
                 )
                 for position, element in enumerate(elements)
             ]
-            uncertainty = Uncertainty(kind, MappingProxyType(arguments), tuple(marginals))
+            uncertainty = Uncertainty(kind, FrozenMap(arguments), tuple(marginals))
     except ValueError as reason:
         raise document.error(
             _blamed(document, inside, arguments),
@@ -171,7 +170,7 @@ def _dirichlet(value: Value, arguments: dict[str, Any]) -> Uncertainty:
                 raise ValueError(f"concentration {a:g} of {total:g} beside share {share:g}; they must agree")
     if sum(a > 0.0 for a in concentration) < 2:
         raise ValueError("a Dirichlet distribution with fewer than two shares above 0")
-    return Uncertainty("dirichlet", MappingProxyType(arguments), (), concentration)
+    return Uncertainty("dirichlet", FrozenMap(arguments), (), concentration)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

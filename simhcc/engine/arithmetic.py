@@ -4,10 +4,13 @@ IEEE 754 fixes every bit of these operations, so each function here gives the sa
 width of the vector unit and on any processor; the functions of a C library or of NumPy do not. None of them
 branches, so LLVM turns loops over them into vector code.
 
-The functions with a trailing underscore and the two tail functions of the normal distribution are scalar and are
-inlined into compiled callers. Their twins that end in `_array` take arrays of any shape (or numbers) and return the
-same bits. Run uncompiled (`NUMBA_DISABLE_JIT=1`), the scalar functions want NumPy floats and
-`numpy.errstate(all="ignore")`.
+The scalar functions are inlined into compiled callers. Their twins that end in `_array` take arrays of any shape (or
+numbers) and return the same bits. Run uncompiled (`NUMBA_DISABLE_JIT=1`), the scalar functions want NumPy floats and
+`numpy.errstate(all="ignore")`. Subnormal numbers, below 2.3e-308, count as 0, and e^x is infinite above
+x = 709.78; apart from that the limits at 0 and infinity are the mathematical ones, and NaN gives NaN.
+
+Some functions come in stages, too. A loop over a long chain of operations waits for its own results; the same chain
+in two or three loops over a block of patients does not, and gives the same bits.
 """
 
 from __future__ import annotations
@@ -21,16 +24,19 @@ from simhcc.engine.compiled import compiled, inline
 
 INF = np.float64(np.inf)
 NAN = np.float64(np.nan)
+LARGEST = np.float64(1.7976931348623157e308)
 
 _INV_LN2 = np.float64(1.4426950408889634)
 # ln 2 in two parts; the first has 33 bits, so its product with any exponent is exact.
-_LN2_HI = np.float64.fromhex("0x1.62e42fefp-1")
-_LN2_LO = np.float64.fromhex("0x1.473de6af278edp-34")
+_LN2_HI = np.float64(float.fromhex("0x1.62e42fefp-1"))
+_LN2_LO = np.float64(float.fromhex("0x1.473de6af278edp-34"))
 # Adding 1.5 * 2^52 rounds to an integer, which then stands in the low bits.
 _SHIFT = np.float64(6755399441055744.0)
 _TWO_52 = np.float64(4503599627370496.0)
-_TWO_54 = np.float64(18014398509481984.0)
-_SMALLEST_NORMAL = np.float64(2.2250738585072014e-308)
+_SMALLEST = np.float64(2.2250738585072014e-308)
+# Arguments beyond which e^x counts as infinite and as 0; the margin takes up the rounding of a sum.
+_EXP_HIGH = np.float64(709.78)
+_EXP_LOW = np.float64(-708.39)
 
 _BITS_52 = np.uint64(52)
 _BIAS = np.uint64(1023)
@@ -76,7 +82,13 @@ def real_(bits):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _split(x):  # type: ignore[no-untyped-def]
+def _head(x):  # type: ignore[no-untyped-def]
+    """Return x with its last 27 bits cleared: the product of two heads is exact."""
+    return real_(bits_(x) & _TOP_26)
+
+
+@inline
+def split_exponent(x):  # type: ignore[no-untyped-def]
     """Return (m, k) with x = m * 2^k, m in [sqrt(1/2), sqrt(2)) and k a float; x positive, finite and normal."""
     shifted = bits_(x) + _ONE_LESS_SQRT_HALF
     m = real_((shifted & _MANTISSA) + _SQRT_HALF)
@@ -85,46 +97,40 @@ def _split(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _log_terms(f):  # type: ignore[no-untyped-def]
-    """Return (h, t) with log(1 + f) = f - h + t: h = f^2 / 2 and t small; f in [sqrt(1/2) - 1, sqrt(2) - 1]."""
+def _log_bend(f):  # type: ignore[no-untyped-def]
+    """Return f - log(1 + f) for f in [sqrt(1/2) - 1, sqrt(2) - 1]."""
     s = f / (f + 2.0)
     z = s * s
     w = z * z
-    r = z * ((_L0 + z * _L1) + w * ((_L2 + z * _L3) + w * ((_L4 + z * _L5) + w * _L6)))
-    h = 0.5 * f * f
-    return h, s * (h + r)
+    return s * (f - z * ((_L0 + z * _L1) + w * ((_L2 + z * _L3) + w * ((_L4 + z * _L5) + w * _L6))))
 
 
 @inline
-def _log_finish(x, f, k):  # type: ignore[no-untyped-def]
+def log_of_parts(x, f, k):  # type: ignore[no-untyped-def]
     """Return log(2^k (1 + f)), or the limit where x, the argument of the logarithm, is not positive and finite."""
-    h, t = _log_terms(f)
-    y = k * _LN2_HI + (f - (h - (t + k * _LN2_LO)))
-    y = y if x > 0.0 else (-INF if x == 0.0 else NAN)
-    return y if x < INF else x if x == INF else NAN
+    y = k * _LN2_HI + (f - (_log_bend(f) - k * _LN2_LO))
+    y = y if x >= _SMALLEST else (-INF if x >= 0.0 else NAN)
+    return y if x <= LARGEST else x
 
 
 @inline
 def log_(x):  # type: ignore[no-untyped-def]
     """Return the natural logarithm within 1 unit in the last place; -inf at 0, NaN below 0."""
-    tiny = x < _SMALLEST_NORMAL
-    m, k = _split(x * _TWO_54 if tiny else x)
-    k = k - 54.0 if tiny else k
-    return _log_finish(x, m - 1.0, k)
+    m, k = split_exponent(x)
+    return log_of_parts(x, m - 1.0, k)
 
 
 @inline
 def log1p_(x):  # type: ignore[no-untyped-def]
-    """Return log(1 + x) with the relative accuracy of `log_` for small x too; -inf at -1, NaN below -1."""
+    """Return log(1 + x), relatively precise for small x too; -inf at -1, NaN below -1."""
     u = 1.0 + x
-    m, k = _split(u)
+    m, k = split_exponent(u)
     # Where no power of two is taken out, x itself is the reduced argument and nothing has been rounded.
-    f = x if k == 0.0 else m - 1.0
-    return _log_finish(u, f, k)
+    return log_of_parts(u, x if k == 0.0 else m - 1.0, k)
 
 
 @inline
-def _exp_terms(r):  # type: ignore[no-untyped-def]
+def _exp_bend(r):  # type: ignore[no-untyped-def]
     """Return e^r - 1 - r for |r| <= 0.3467."""
     z = r * r
     w = z * z
@@ -134,114 +140,108 @@ def _exp_terms(r):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _exp_sum(x, tail):  # type: ignore[no-untyped-def]
-    """Return e^(x + tail) within 1 unit in the last place of exact inputs; |tail| < 1e-4."""
-    tail = tail if abs(x) < 750.0 else 0.0
-    x = -750.0 if x < -750.0 else x
-    x = 750.0 if x > 750.0 else x
+def exp_sum(x, tail):  # type: ignore[no-untyped-def]
+    """Return e^(x + tail) for |tail| < 1e-4; where x is beyond the range of e^x, tail has no effect."""
     shifted = x * _INV_LN2 + _SHIFT
     k = shifted - _SHIFT
     hi = x - k * _LN2_HI
     lo = k * _LN2_LO - tail
-    y = 1.0 + (hi + (_exp_terms(hi - lo) - lo))
-    # 2^k in two factors, so that neither overflows and a subnormal result is rounded once.
-    half = k * 0.5 + _SHIFT
-    rest = (k - (half - _SHIFT)) + _SHIFT
-    first = real_((bits_(half) + _BIAS) << _BITS_52)
-    second = real_((bits_(rest) + _BIAS) << _BITS_52)
-    return y * first * second
+    y = 1.0 + (hi + (_exp_bend(hi - lo) - lo))
+    y = real_(bits_(y) + (bits_(shifted) << _BITS_52))
+    y = y if x <= _EXP_HIGH else x + INF
+    return 0.0 if x < _EXP_LOW else y
 
 
 @inline
 def exp_(x):  # type: ignore[no-untyped-def]
-    """Return e^x within 1 unit in the last place; 0 at -inf, inf when it overflows."""
-    return _exp_sum(x, 0.0)
+    """Return e^x within 1 unit in the last place."""
+    return exp_sum(x, 0.0)
 
 
 @inline
 def expm1_(x):  # type: ignore[no-untyped-def]
-    """Return e^x - 1 with full relative accuracy for small x too; -1 at -inf, inf when it overflows."""
+    """Return e^x - 1, relatively precise for small x too."""
     x = -50.0 if x < -50.0 else x
-    x = 750.0 if x > 750.0 else x
     shifted = x * _INV_LN2 + _SHIFT
     k = shifted - _SHIFT
     hi = x - k * _LN2_HI
     lo = k * _LN2_LO
-    p = hi + (_exp_terms(hi - lo) - lo)
+    p = hi + (_exp_bend(hi - lo) - lo)
     half = real_((bits_(shifted) + _BIAS_HALF) << _BITS_52)
     y = (half * p + (half - 0.5)) * 2.0
-    return p if k == 0.0 else (INF if x > 710.0 else y)
+    y = p if k == 0.0 else y
+    return INF if x > _EXP_HIGH else y
 
 
 @inline
-def _head(x):  # type: ignore[no-untyped-def]
-    """Return x with its last 27 bits cleared: the product of two heads is exact."""
-    return real_(bits_(x) & _TOP_26)
+def exp_and_expm1(x):  # type: ignore[no-untyped-def]
+    """Return (e^x, e^x - 1) for x <= 0; below x = -708.39 the first stays at 2.2e-308."""
+    x = _EXP_LOW if x < _EXP_LOW else x
+    shifted = x * _INV_LN2 + _SHIFT
+    k = shifted - _SHIFT
+    hi = x - k * _LN2_HI
+    lo = k * _LN2_LO
+    p = hi + (_exp_bend(hi - lo) - lo)
+    scale = real_((bits_(shifted) + _BIAS) << _BITS_52)
+    return scale * (1.0 + p), scale * p + (scale - 1.0)
 
 
 @inline
-def _log_pair(x):  # type: ignore[no-untyped-def]
-    """Return (hi, lo) with hi + lo = log(x) to about 60 bits, hi of 26 bits; x positive and finite."""
-    tiny = x < _SMALLEST_NORMAL
-    m, k = _split(x * _TWO_54 if tiny else x)
-    k = k - 54.0 if tiny else k
+def power_log(x, a):  # type: ignore[no-untyped-def]
+    """First stage of the power: return (hi, lo) with hi + lo = a log(x) to about 60 bits.
+
+    hi is infinite for x = 0 and infinite x, and NaN below 0; a is finite and not 0.
+    """
+    m, k = split_exponent(x)
     f = m - 1.0
-    h, t = _log_terms(f)
+    bend = _log_bend(f) - k * _LN2_LO
     whole = k * _LN2_HI
-    hi = _head(whole + (f - h))
-    lo = (((whole - hi) + f) - h) + (t + k * _LN2_LO)
-    return hi, lo
-
-
-@inline
-def _times(hi, lo, a):  # type: ignore[no-untyped-def]
-    """Return (hi, lo) whose sum is (hi + lo) * a, for hi of 26 bits; the first product is exact."""
+    hi = _head(whole + (f - bend))
+    lo = ((whole - hi) + f) - bend
+    hi = hi if x >= _SMALLEST else (-INF if x >= 0.0 else NAN)
+    hi = hi if x <= LARGEST else x
     a_hi = _head(a)
     return a_hi * hi, (a - a_hi) * hi + a * lo
 
 
 @inline
 def power_(x, a):  # type: ignore[no-untyped-def]
-    """Return x^a for x >= 0 and finite a, within 4e-15 of the value while |a| < 100; 0^0 is 1, NaN for x < 0."""
-    hi, lo = _log_pair(x)
-    hi, lo = _times(hi, lo, a)
-    y = _exp_sum(hi, lo)
-    at_zero = 0.0 if a > 0.0 else (INF if a < 0.0 else a + 1.0)
-    at_infinity = INF if a > 0.0 else (0.0 if a < 0.0 else a + 1.0)
-    y = y if x > 0.0 else (at_zero if x == 0.0 else NAN)
-    return y if x < INF else (at_infinity if x == INF else NAN)
+    """Return x^a for x >= 0 and finite a, within 4e-15 of the value while |a| < 100; x^0 is 1, NaN for x < 0."""
+    hi, lo = power_log(x, a)
+    y = exp_sum(hi, lo)
+    return 1.0 if a == 0.0 else y
 
 
-# Upper limits of -log P in the pieces of the normal quantile. P between 0.075 and 0.925 is the centre.
+# P between 0.075 and 0.925 is the centre of the normal quantile; the limits of -log P follow from it.
 _CENTRE = np.float64(0.425)
 _CENTRE_SQUARED = np.float64(0.180625)
-_CENTRE_FROM = np.float64(0.0779615414697118)
+_CENTRE_FROM = np.float64(0.07796154146971186)
 _CENTRE_TO = np.float64(2.5902671654458267)
-_MIDDLE_TO = np.float64(36.0)
-_FAR_TO = np.float64(1600.0)
+_MIDDLE_TO = np.float64(100.0)
 
 # Rational minimax approximations to the normal quantile z, found with a Remez exchange in 60 digits.
-# Centre (first column): z / q in 0.180625 - q^2, q = P - 1/2, error 8e-17. Tails: z / t in 1 / t, t = sqrt(-log P),
-# for t^2 in [2.59, 36], [36, 1600] and [1600, 200000], errors 5e-16, 3e-16 and 8e-15.
+# First column: z / q in 0.180625 - q^2 with q = P - 1/2, error 8e-17. Others: z / t in 1 / t with t = sqrt(-log P),
+# for t^2 in [2.59, 100] with error 1e-15 and in [100, 1e5] with error 2e-14.
 _QN = (
-    (3.3871328727963665, 1.4142975344545867, 1.4142151796558753, 1.4142136020898617),
-    (133.1743739825931, 26.937202715917568, 274.7005793522992, 1523.2322701322628),
-    (1972.6496048871688, 62.162814541990144, 13748.707709402117, 368628.70014058205),
-    (13743.815675277187, 202.41468447268682, 235851.23113670622, 24901535.294043653),
-    (45981.25132588055, 2006.5671008668987, 1457206.600037747, 422728447.8216312),
-    (67384.65899332479, 1747.863604931659, 2734868.9780610288, 807551408.2832046),
-    (33507.80522826685, -1940.8666198634342, -443032.9223415707, -1551548941.3659282),
-    (2516.3858757918747, -885.0841939315541, -2491040.702707156, 0.0),
+    (3.3871328727963665, 1.4142374320124864, 1.414213638085096),
+    (133.1743739825931, 68.60258145232677, 1176.0081041119709),
+    (1972.6496048871688, 811.7192726636813, 240209.70825634905),
+    (13743.815675277187, 3012.1166649219085, 16158995.338844117),
+    (45981.25132588055, 3506.4754229639175, 385609661.4624609),
+    (67384.65899332479, 604.4133466128159, 3126810640.970155),
+    (33507.80522826685, -2008.8748326901348, 6843070676.721214),
+    (2516.3858757918747, -2154.643138495059, -1007264526.9060014),
+    (0.0, -341.7150051172878, -5824939839.994715),
 )
 _QD = (
-    (1.0, 1.0, 1.0, 1.0),
-    (42.32298668264363, 19.056998744093175, 194.24387929088024, 1077.0880691916489),
-    (687.5285780294963, 46.61283746118382, 9725.533577753222, 260664.46663486544),
-    (5398.588348646396, 173.7722100795601, 167332.98037288277, 17612044.850482833),
-    (21238.97795509109, 1445.7271447937349, 1052883.2556452649, 299710539.0159021),
-    (39371.59514006246, 1631.183075706557, 2236308.3005442377, 613580926.5953833),
-    (28789.823323129327, 305.49433801040607, 1065827.322939199, -604561658.3839978),
-    (5240.397497301925, -3.588683402096095, -57899.85086695343, 0.0),
+    (1.0, 1.0, 1.0),
+    (42.32298668264363, 48.51414607356146, 831.5635797169601),
+    (687.5285780294963, 577.0170662910548, 169858.38244311008),
+    (5398.588348646396, 2235.8250568539297, 11429131.047359113),
+    (21238.97795509109, 3392.7520756801823, 273177291.62006783),
+    (39371.59514006246, 2851.992279497178, 2239305426.343914),
+    (28789.823323129327, 1160.8574862532448, 5374579402.087979),
+    (5240.397497301925, 101.72498754390675, 2439612479.49229),
 )
 
 # Rational minimax approximation to e^(z^2 / 2) Q(z) / w in w = 4 / (4 + z), z >= 0; Q the upper tail; error 2e-16.
@@ -273,64 +273,86 @@ _MD = (
 
 
 @inline
-def _pick(four, central, middle, far):  # type: ignore[no-untyped-def]
+def _pick(three, central, middle):  # type: ignore[no-untyped-def]
     """Return the coefficient of the piece; a choice between constants costs no branch."""
-    return four[0] if central else (four[1] if middle else (four[2] if far else four[3]))
+    return three[0] if central else (three[1] if middle else three[2])
 
 
 @inline
-def _normal_pieces(q, log_p, central):  # type: ignore[no-untyped-def]
-    """Return z with P(Z <= z) = 1/2 + q in the centre, else z >= 0 with P(Z > z) = e^-log_p."""
-    middle = log_p < _MIDDLE_TO
-    far = log_p < _FAR_TO
-    t = np.sqrt(log_p)
-    x = _CENTRE_SQUARED - q * q if central else 1.0 / t
-    a = _pick(_QN[6], central, middle, far) + x * _pick(_QN[7], central, middle, far)
-    b = _pick(_QD[6], central, middle, far) + x * _pick(_QD[7], central, middle, far)
-    a = _pick(_QN[5], central, middle, far) + x * a
-    b = _pick(_QD[5], central, middle, far) + x * b
-    a = _pick(_QN[4], central, middle, far) + x * a
-    b = _pick(_QD[4], central, middle, far) + x * b
-    a = _pick(_QN[3], central, middle, far) + x * a
-    b = _pick(_QD[3], central, middle, far) + x * b
-    a = _pick(_QN[2], central, middle, far) + x * a
-    b = _pick(_QD[2], central, middle, far) + x * b
-    a = _pick(_QN[1], central, middle, far) + x * a
-    b = _pick(_QD[1], central, middle, far) + x * b
-    a = _pick(_QN[0], central, middle, far) + x * a
+def normal_from_score(score):  # type: ignore[no-untyped-def]
+    """Return the standard normal z of a score: P - 1/2 in the centre, in the tails -log of the tail, signed as z."""
+    size = abs(score)
+    central = size <= _CENTRE
+    middle = size < _MIDDLE_TO
+    t = np.sqrt(size)
+    x = _CENTRE_SQUARED - score * score if central else 1.0 / t
+    a = _pick(_QN[7], central, middle) + x * _pick(_QN[8], central, middle)
+    b = _pick(_QD[6], central, middle) + x * _pick(_QD[7], central, middle)
+    a = _pick(_QN[6], central, middle) + x * a
+    b = _pick(_QD[5], central, middle) + x * b
+    a = _pick(_QN[5], central, middle) + x * a
+    b = _pick(_QD[4], central, middle) + x * b
+    a = _pick(_QN[4], central, middle) + x * a
+    b = _pick(_QD[3], central, middle) + x * b
+    a = _pick(_QN[3], central, middle) + x * a
+    b = _pick(_QD[2], central, middle) + x * b
+    a = _pick(_QN[2], central, middle) + x * a
+    b = _pick(_QD[1], central, middle) + x * b
+    a = _pick(_QN[1], central, middle) + x * a
     b = 1.0 + x * b
-    return (q if central else t) * (a / b)
+    a = _pick(_QN[0], central, middle) + x * a
+    return (score if central else (t if score > 0.0 else -t)) * (a / b)
 
 
 @inline
 def normal_quantile(p):  # type: ignore[no-untyped-def]
     """Return z with P(Z <= z) = p for a standard normal Z; -inf at 0, inf at 1, NaN outside [0, 1]."""
     q = p - 0.5
-    lower = q < 0.0
-    central = abs(q) <= _CENTRE
-    z = _normal_pieces(q, -log_(p if lower else 1.0 - p), central)
-    return -z if lower and not central else z
+    tail = log_(p if q < 0.0 else 1.0 - p)
+    return normal_from_score(q if abs(q) <= _CENTRE else (tail if q < 0.0 else -tail))
+
+
+@inline
+def isf_log_first(h):  # type: ignore[no-untyped-def]
+    """First stage of `normal_isf_log`: e^-h - 1, and in the centre 2 e^-h - 1, taken about log 2, where it is 0."""
+    central = (h >= _CENTRE_FROM) & (h <= _CENTRE_TO)
+    return expm1_((_LN2_HI - h) + _LN2_LO if central else -h)
+
+
+@inline
+def isf_log_score(h, e):  # type: ignore[no-untyped-def]
+    """Second stage of `normal_isf_log`: the score of h, with e from the first stage."""
+    central = (h >= _CENTRE_FROM) & (h <= _CENTRE_TO)
+    return -0.5 * e if central else (h if h > _CENTRE_TO else log_(-e))
 
 
 @inline
 def normal_isf_log(h):  # type: ignore[no-untyped-def]
     """Return z with P(Z > z) = e^-h: the inverse cumulative hazard of a standard normal variable.
 
-    Accurate from h = 1e-300 to 2e5; -inf at 0, inf at inf, NaN below 0.
+    Accurate from h = 1e-300 to 1e5; -inf at 0, inf at inf, NaN below 0.
     """
-    central = (h >= _CENTRE_FROM) & (h <= _CENTRE_TO)
-    upper = h > _CENTRE_TO
-    # In the centre 1/2 - e^-h, taken about log 2, where it is 0; in the lower tail P(Z <= z) = 1 - e^-h.
-    e = expm1_((_LN2_HI - h) + _LN2_LO if central else -h)
-    z = _normal_pieces(-0.5 * e, h if upper else -log_(-e), central)
-    return z if upper or central else -z
+    return normal_from_score(isf_log_score(h, isf_log_first(h)))
 
 
 @inline
-def normal_log_sf(z):  # type: ignore[no-untyped-def]
-    """Return log P(Z > z) for a standard normal Z, accurate far into both tails; 0 at -inf, -inf at inf."""
+def _minus_half_square(a):  # type: ignore[no-untyped-def]
+    """Return (hi, lo) with hi + lo = -a^2 / 2 and hi exact."""
+    head = _head(a)
+    return -0.5 * head * head, -0.5 * (a - head) * (a + head)
+
+
+@inline
+def _size(z):  # type: ignore[no-untyped-def]
+    """Return |z|, kept below the numbers whose square overflows twice."""
     a = abs(z)
-    a = 1e160 if a > 1e160 else a
+    return 1e160 if a > 1e160 else a
+
+
+@inline
+def log_sf_first(z):  # type: ignore[no-untyped-def]
+    """First stage of `normal_log_sf`: e^(z^2 / 2) P(Z > |z|)."""
+    a = _size(z)
     w = 4.0 / (4.0 + a)
     n = _MN[9] + w * _MN[10]
     d = _MD[8] + w * _MD[9]
@@ -351,18 +373,31 @@ def normal_log_sf(z):  # type: ignore[no-untyped-def]
     n = _MN[1] + w * n
     d = 1.0 + w * d
     n = _MN[0] + w * n
-    mills = w * (n / d)
-    # -z^2 / 2 as an exact product and the rest of it.
-    head = _head(a)
-    hi = -0.5 * head * head
-    lo = -0.5 * (a - head) * (a + head)
-    tail = _exp_sum(hi, lo) * mills
+    return w * (n / d)
+
+
+@inline
+def log_sf_second(z, first):  # type: ignore[no-untyped-def]
+    """Second stage of `normal_log_sf`: `first` for z > 0, else -P(Z < z)."""
+    hi, lo = _minus_half_square(_size(z))
+    return first if z > 0.0 else -(exp_sum(hi, lo) * first)
+
+
+@inline
+def log_sf_last(z, second):  # type: ignore[no-untyped-def]
+    """Last stage of `normal_log_sf`, with `second` from the second stage."""
     positive = z > 0.0
-    u = mills if positive else 1.0 - tail
-    m, k = _split(u)
-    f = -tail if (k == 0.0) & (not positive) else m - 1.0
-    y = _log_finish(u, f, k)
+    u = second if positive else 1.0 + second
+    m, k = split_exponent(u)
+    y = log_of_parts(u, second if (k == 0.0) & (not positive) else m - 1.0, k)
+    hi, lo = _minus_half_square(_size(z))
     return hi + (lo + y) if positive else y
+
+
+@inline
+def normal_log_sf(z):  # type: ignore[no-untyped-def]
+    """Return log P(Z > z) for a standard normal Z, accurate far into both tails; 0 at -inf, -inf at inf."""
+    return log_sf_last(z, log_sf_second(z, log_sf_first(z)))
 
 
 @compiled

@@ -8,7 +8,8 @@ but nothing here depends on that.
 Every family has a code and two numbers, p0 and p1. Costlier shapes are tables of knots: `TABLE` is linear in time
 and cumulative hazard, `LOGTABLE` is linear in log time and log cumulative hazard and holds the logarithms. A table of
 `count` knots that starts at `offset` has its times in tables[offset : offset + count] and its values in the `count`
-places after them. Tables go on with their last slope.
+places after them; times increase, values never fall. Tables go on with their last slope, log tables with their first
+slope towards 0 as well.
 
 Any family can carry a cured fraction c, `cure`: S = c + (1 - c) S0.
 """
@@ -22,20 +23,26 @@ from numpy.typing import ArrayLike
 
 from simhcc.engine.arithmetic import (
     INF,
+    LARGEST,
     NAN,
-    _exp_sum,
-    _head,
-    _log_finish,
-    _log_pair,
-    _split,
-    _times,
     exp_,
+    exp_and_expm1,
+    exp_sum,
     expm1_,
+    isf_log_first,
+    isf_log_score,
     log1p_,
     log_,
+    log_of_parts,
+    log_sf_first,
+    log_sf_last,
+    log_sf_second,
+    normal_from_score,
     normal_isf_log,
     normal_log_sf,
     power_,
+    power_log,
+    split_exponent,
 )
 from simhcc.engine.compiled import compiled, inline
 from simhcc.errors import ModelError
@@ -48,15 +55,28 @@ LNORM = 4
 TABLE = 5
 LOGTABLE = 6
 
-# A cumulative hazard that would overflow stays at the largest number, so that differences of hazards are never NaN.
-_MOST = np.float64(1.7976931348623157e308)
 # A Gompertz shape closer to 0 than this is 0: the hazard is constant.
 _FLAT = np.float64(1e-200)
+# Above this the log-logistic inverse takes e^h - 1 for e^h.
+_LATE = np.float64(700.0)
 
 
 @inline
 def _finite(x):  # type: ignore[no-untyped-def]
-    return _MOST if x > _MOST else x
+    """Return x, or the largest number for infinity, so that differences of cumulative hazards are never NaN."""
+    return LARGEST if x > LARGEST else x
+
+
+@inline
+def _keep(x):  # type: ignore[no-untyped-def]
+    """Return the bits of a float64 as a signed integer: a place in a scratch array holds a float between stages."""
+    return np.float64(x).view(np.int64)
+
+
+@inline
+def _kept(bits):  # type: ignore[no-untyped-def]
+    """Return the float64 that `_keep` put away."""
+    return np.int64(bits).view(np.float64)
 
 
 @inline
@@ -87,43 +107,42 @@ def inverse_weibull(h, shape, scale):  # type: ignore[no-untyped-def]
 def cumulative_gompertz(u, shape, rate):  # type: ignore[no-untyped-def]
     """Return H(u) = rate (e^(shape u) - 1) / shape, and rate u for shape 0; a negative shape has a plateau."""
     flat = abs(shape) < _FLAT
-    scale = rate if flat else rate / shape
+    factor = rate if flat else rate / shape
     u = _finite(u)
-    return _finite(scale * (u if flat else _finite(expm1_(shape * u))))
+    return _finite(factor * (u if flat else _finite(expm1_(shape * u))))
 
 
 @inline
 def inverse_gompertz(h, shape, rate):  # type: ignore[no-untyped-def]
     """Return the time at which the Gompertz cumulative hazard reaches h; infinity from its plateau on."""
     flat = abs(shape) < _FLAT
-    scale = 1.0 / rate if flat else shape / rate
-    x = h * scale
+    x = h * (1.0 / rate if flat else shape / rate)
     u = log1p_(x) * (1.0 if flat else 1.0 / shape)
     return x if flat else (INF if x <= -1.0 else u)
 
 
 @inline
+def _llogis_parts(hi, lo):  # type: ignore[no-untyped-def]
+    """Return (max(y, 0), e^-|y|) for y = hi + lo: log(1 + e^y) is the first plus log1p of the second."""
+    early = hi < 0.0
+    return 0.0 if early else hi + lo, exp_sum(hi if early else -hi, lo if early else -lo)
+
+
+@inline
 def cumulative_llogis(u, shape, scale):  # type: ignore[no-untyped-def]
     """Return H(u) = log(1 + (u / scale)^shape), without overflow of the power."""
-    x = _finite(_finite(u) / scale)
-    hi, lo = _log_pair(x)
-    hi, lo = _times(hi, lo, shape)
-    early = hi < 0.0
-    # log(1 + e^y) = max(y, 0) + log(1 + e^-|y|)
-    part = log1p_(_exp_sum(hi if early else -hi, lo if early else -lo))
-    h = part if early else (hi + lo) + part
-    return h if x > 0.0 else x
+    hi, lo = power_log(_finite(_finite(u) / scale), shape)
+    base, part = _llogis_parts(hi, lo)
+    return base + log1p_(part)
 
 
 @inline
 def inverse_llogis(h, shape, scale):  # type: ignore[no-untyped-def]
     """Return the time at which the log-logistic cumulative hazard reaches h: scale (e^h - 1)^(1 / shape)."""
-    late = h > 700.0
-    hi, lo = _log_pair(expm1_(700.0 if late else h))
-    head = _head(h)
-    hi, lo = _times(head if late else hi, h - head if late else lo, 1.0 / shape)
-    u = scale * _exp_sum(hi, lo)
-    return u if (h > 0.0) & (h < INF) else (h if h >= 0.0 else NAN)
+    late = h > _LATE
+    hi, lo = power_log(expm1_(_LATE if late else h), 1.0 / shape)
+    y = h * (1.0 / shape)
+    return scale * exp_sum(y if late else hi, 0.0 if late else lo)
 
 
 @inline
@@ -139,77 +158,88 @@ def inverse_lnorm(h, meanlog, sdlog):  # type: ignore[no-untyped-def]
 
 
 @inline
-def with_cure(h, cure):  # type: ignore[no-untyped-def]
-    """Return -log(c + (1 - c) e^-h), precise for small h and for small c."""
+def _cure_parts(h, cure):  # type: ignore[no-untyped-def]
+    """Return survival S = c + (1 - c) e^-h and S - 1, which is precise for small h."""
+    e, d = exp_and_expm1(-h)
     share = 1.0 - cure
-    u = cure + share * exp_(-h)
-    m, k = _split(u)
-    # Near survival 1 the distance from 1 is known exactly.
-    f = share * expm1_(-h) if k == 0.0 else m - 1.0
-    return -_log_finish(u, f, k)
+    return cure + share * e, share * d
+
+
+@inline
+def _uncure_parts(h, cure):  # type: ignore[no-untyped-def]
+    """Return survival of the uncured S0 = (e^-h - c) / (1 - c) and S0 - 1, which is precise for small h."""
+    e, d = exp_and_expm1(-h)
+    factor = 1.0 / (1.0 - cure)
+    return (e - cure) * factor, d * factor
+
+
+@inline
+def _minus_log(s, d):  # type: ignore[no-untyped-def]
+    """Return -log(s), given d = s - 1 too; infinity for s <= 0."""
+    m, k = split_exponent(s)
+    y = -log_of_parts(s, d if k == 0.0 else m - 1.0, k)
+    return INF if s <= 0.0 else y
+
+
+@inline
+def with_cure(h, cure):  # type: ignore[no-untyped-def]
+    """Return -log(c + (1 - c) e^-h): the cumulative hazard of all, h being that of the uncured."""
+    s, d = _cure_parts(h, cure)
+    return _minus_log(s, d)
 
 
 @inline
 def without_cure(h, cure):  # type: ignore[no-untyped-def]
-    """Return the cumulative hazard of the uncured at which all patients together have h; infinity from -log c on."""
-    factor = 1.0 / (1.0 - cure)
-    u = (exp_(-h) - cure) * factor
-    m, k = _split(u)
-    f = expm1_(-h) * factor if k == 0.0 else m - 1.0
-    h0 = -_log_finish(u, f, k)
-    return INF if u <= 0.0 else h0
-
-
-@inline
-def _line(x, x0, x1, y0, y1):  # type: ignore[no-untyped-def]
-    """Return y at x on the line through two knots, and y0 at x0 whatever the slope."""
-    d = x - x0
-    return y0 if d == 0.0 else y0 + d * ((y1 - y0) / (x1 - x0))
-
-
-@inline
-def _top_bit(inner):  # type: ignore[no-untyped-def]
-    """Return the highest power of two that is not above `inner`, or 0."""
-    bit = np.int64(1)
-    while bit <= inner:
-        bit *= 2
-    return bit // 2
+    """Return the cumulative hazard of the uncured at which that of all reaches h; infinity from -log c on."""
+    s, d = _uncure_parts(h, cure)
+    return _minus_log(s, d)
 
 
 @inline
 def _segment(tables, first, inner, x, strict):  # type: ignore[no-untyped-def]
-    """Return how many of the `inner` knots after `first` lie at or below x, or strictly below it: a bitwise search."""
-    position = np.int64(0)
-    bit = _top_bit(inner)
-    while bit > 0:
-        candidate = position + bit
-        inside = candidate <= inner
-        knot = tables[first + (candidate if inside else inner)]
-        position = candidate if inside & ((knot < x) if strict else (knot <= x)) else position
-        bit //= 2
-    return position
+    """Return how many of the `inner` knots after place `first` lie at or below x (`strict`: below x), by halving."""
+    found = np.int64(0)
+    left = np.int64(inner)
+    while left > 0:
+        half = (left + 1) // 2
+        knot = tables[np.uint64(first + half + found)]
+        found = found + half if ((knot < x) if strict else (knot <= x)) else found
+        left -= half
+    return found
 
 
 @inline
-def _segment_block(tables, first, inner, x, strict, positions, n):  # type: ignore[no-untyped-def]
-    """Fill `positions` with `_segment` of every x: the loop over bits outside, the loop over patients inside."""
+def _segment_block(tables, first, inner, x, strict, found, n):  # type: ignore[no-untyped-def]
+    """Fill `found` with `_segment` of every x: the loop over halvings outside, the loop over patients inside.
+
+    The number of steps and their sizes are the same for all patients, so the inner loop has no branch.
+    """
     for i in range(n):
-        positions[i] = 0
-    bit = _top_bit(inner)
-    while bit > 0:
+        found[i] = 0
+    left = np.int64(inner)
+    while left > 0:
+        half = (left + 1) // 2
+        at = np.uint64(first + half)
         if strict:
             for i in range(n):
-                candidate = positions[i] + bit
-                inside = candidate <= inner
-                knot = tables[first + (candidate if inside else inner)]
-                positions[i] = candidate if inside & (knot < x[i]) else positions[i]
+                found[i] += half if tables[at + np.uint64(found[i])] < x[i] else 0
         else:
             for i in range(n):
-                candidate = positions[i] + bit
-                inside = candidate <= inner
-                knot = tables[first + (candidate if inside else inner)]
-                positions[i] = candidate if inside & (knot <= x[i]) else positions[i]
-        bit //= 2
+                found[i] += half if tables[at + np.uint64(found[i])] <= x[i] else 0
+        left -= half
+
+
+@inline
+def _line(tables, at_x, at_y, x):  # type: ignore[no-untyped-def]
+    """Return y at x on the line through two neighbouring knots, and the first knot's y at the knot whatever the slope.
+
+    The knots' x stand at place `at_x` and the next, their y at `at_y` and the next.
+    """
+    one = np.uint64(1)
+    x0, x1 = tables[at_x], tables[at_x + one]
+    y0, y1 = tables[at_y], tables[at_y + one]
+    d = x - x0
+    return y0 if d == 0.0 else y0 + d * ((y1 - y0) / (x1 - x0))
 
 
 @inline
@@ -229,34 +259,15 @@ def _never(family, p0, p1, tables, offset, count):  # type: ignore[no-untyped-de
 
 
 @inline
-def cumulative_table(u, tables, offset, count):  # type: ignore[no-untyped-def]
-    """Return H(u) of a table that is linear between its knots."""
-    u = _finite(u)
-    k = offset + _segment(tables, offset, count - 2, u, False)
-    return _finite(_line(u, tables[k], tables[k + 1], tables[k + count], tables[k + count + 1]))
+def _cumulative_table(u, tables, offset, count):  # type: ignore[no-untyped-def]
+    k = np.uint64(offset + _segment(tables, offset, count - 2, u, False))
+    return _finite(_line(tables, k, k + np.uint64(count), u))
 
 
 @inline
-def inverse_table(h, tables, offset, count):  # type: ignore[no-untyped-def]
-    """Return the first time at which a table that is linear between its knots reaches h."""
-    k = offset + _segment(tables, offset + count, count - 2, h, True)
-    return _line(h, tables[k + count], tables[k + count + 1], tables[k], tables[k + 1])
-
-
-@inline
-def cumulative_logtable(u, tables, offset, count):  # type: ignore[no-untyped-def]
-    """Return H(u) of a table that is linear in log time and log cumulative hazard."""
-    x = log_(_finite(u))
-    k = offset + _segment(tables, offset, count - 2, x, False)
-    return _finite(exp_(_line(x, tables[k], tables[k + 1], tables[k + count], tables[k + count + 1])))
-
-
-@inline
-def inverse_logtable(h, tables, offset, count):  # type: ignore[no-untyped-def]
-    """Return the first time at which a table that is linear in log time and log cumulative hazard reaches h."""
-    y = log_(h)
-    k = offset + _segment(tables, offset + count, count - 2, y, True)
-    return exp_(_line(y, tables[k + count], tables[k + count + 1], tables[k], tables[k + 1]))
+def _inverse_table(h, tables, offset, count):  # type: ignore[no-untyped-def]
+    k = np.uint64(offset + _segment(tables, offset + count, count - 2, h, True))
+    return _line(tables, k + np.uint64(count), k, h)
 
 
 @compiled
@@ -273,9 +284,9 @@ def cumulative(family, p0, p1, cure, tables, offset, count, u):  # type: ignore[
     elif family == LNORM:
         h = cumulative_lnorm(u, p0, p1)
     elif family == TABLE:
-        h = cumulative_table(u, tables, offset, count)
+        h = _cumulative_table(_finite(u), tables, offset, count)
     elif family == LOGTABLE:
-        h = cumulative_logtable(u, tables, offset, count)
+        h = _finite(exp_(_cumulative_table(log_(_finite(u)), tables, offset, count)))
     else:
         h = NAN
     return with_cure(h, cure) if cure != 0.0 else h
@@ -283,7 +294,7 @@ def cumulative(family, p0, p1, cure, tables, offset, count, u):  # type: ignore[
 
 @compiled
 def inverse(family, p0, p1, cure, tables, offset, count, h):  # type: ignore[no-untyped-def]
-    """Return the first time at which the cumulative hazard reaches h, infinity for never, NaN for h below 0."""
+    """Return the first time at which the cumulative hazard reaches h >= 0: infinity for never, NaN for NaN."""
     if _never(family, p0, p1, tables, offset, count):
         return INF if h >= 0.0 else NAN
     if cure != 0.0:
@@ -299,47 +310,62 @@ def inverse(family, p0, p1, cure, tables, offset, count, h):  # type: ignore[no-
     if family == LNORM:
         return inverse_lnorm(h, p0, p1)
     if family == TABLE:
-        return inverse_table(h, tables, offset, count)
+        return _inverse_table(h, tables, offset, count)
     if family == LOGTABLE:
-        return inverse_logtable(h, tables, offset, count)
+        return exp_(_inverse_table(log_(h), tables, offset, count))
     return NAN
 
 
 @compiled
 def cumulative_block(family, p0, p1, cure, tables, offset, count, u, out, n, scratch):  # type: ignore[no-untyped-def]
-    """Fill out[:n] with the cumulative hazards at u[:n]: the bits of `cumulative`.
+    """Fill out[:n] with the cumulative hazards at the times u[:n]: the bits of `cumulative`.
 
-    `out` may be `u`, except for tables. `scratch` is an integer array of at least n places.
+    `u` and `out` are float64 arrays and may be the same one; `scratch` is an int64 array of at least n places.
     """
     if family == EXPONENTIAL:
         for i in range(n):
             out[i] = cumulative_exponential(u[i], p0, p1)
     elif family == WEIBULL:
         for i in range(n):
-            out[i] = cumulative_weibull(u[i], p0, p1)
+            out[i], lo = power_log(_finite(u[i]) / p1, p0)
+            scratch[i] = _keep(lo)
+        for i in range(n):
+            out[i] = _finite(exp_sum(out[i], _kept(scratch[i])))
     elif family == GOMPERTZ:
         for i in range(n):
             out[i] = cumulative_gompertz(u[i], p0, p1)
     elif family == LLOGIS:
         for i in range(n):
-            out[i] = cumulative_llogis(u[i], p0, p1)
+            out[i], lo = power_log(_finite(_finite(u[i]) / p1), p0)
+            scratch[i] = _keep(lo)
+        for i in range(n):
+            out[i], part = _llogis_parts(out[i], _kept(scratch[i]))
+            scratch[i] = _keep(part)
+        for i in range(n):
+            out[i] = out[i] + log1p_(_kept(scratch[i]))
     elif family == LNORM:
         for i in range(n):
-            out[i] = cumulative_lnorm(u[i], p0, p1)
+            out[i] = (log_(_finite(u[i])) - p0) * (1.0 / p1)
+        for i in range(n):
+            scratch[i] = _keep(log_sf_first(out[i]))
+        for i in range(n):
+            scratch[i] = _keep(log_sf_second(out[i], _kept(scratch[i])))
+        for i in range(n):
+            out[i] = _finite(-log_sf_last(out[i], _kept(scratch[i])))
     elif family == TABLE:
         for i in range(n):
             out[i] = _finite(u[i])
         _segment_block(tables, offset, count - 2, out, False, scratch, n)
         for i in range(n):
-            k = offset + scratch[i]
-            out[i] = _finite(_line(out[i], tables[k], tables[k + 1], tables[k + count], tables[k + count + 1]))
+            k = np.uint64(offset + scratch[i])
+            out[i] = _finite(_line(tables, k, k + np.uint64(count), out[i]))
     elif family == LOGTABLE:
         for i in range(n):
             out[i] = log_(_finite(u[i]))
         _segment_block(tables, offset, count - 2, out, False, scratch, n)
         for i in range(n):
-            k = offset + scratch[i]
-            out[i] = _line(out[i], tables[k], tables[k + 1], tables[k + count], tables[k + count + 1])
+            k = np.uint64(offset + scratch[i])
+            out[i] = _finite(_line(tables, k, k + np.uint64(count), out[i]))
         for i in range(n):
             out[i] = _finite(exp_(out[i]))
     else:
@@ -347,14 +373,17 @@ def cumulative_block(family, p0, p1, cure, tables, offset, count, u, out, n, scr
             out[i] = NAN
     if cure != 0.0:
         for i in range(n):
-            out[i] = with_cure(out[i], cure)
+            out[i], d = _cure_parts(out[i], cure)
+            scratch[i] = _keep(d)
+        for i in range(n):
+            out[i] = _minus_log(out[i], _kept(scratch[i]))
 
 
 @compiled
 def inverse_block(family, p0, p1, cure, tables, offset, count, h, out, n, scratch):  # type: ignore[no-untyped-def]
     """Fill out[:n] with the first times at which the cumulative hazard reaches h[:n]: the bits of `inverse`.
 
-    `out` may be `h`. `scratch` is an integer array of at least n places.
+    `h` and `out` are float64 arrays and may be the same one; `scratch` is an int64 array of at least n places.
     """
     if _never(family, p0, p1, tables, offset, count):
         for i in range(n):
@@ -362,7 +391,10 @@ def inverse_block(family, p0, p1, cure, tables, offset, count, h, out, n, scratc
         return
     if cure != 0.0:
         for i in range(n):
-            out[i] = without_cure(h[i], cure)
+            out[i], d = _uncure_parts(h[i], cure)
+            scratch[i] = _keep(d)
+        for i in range(n):
+            out[i] = _minus_log(out[i], _kept(scratch[i]))
     else:
         for i in range(n):
             out[i] = h[i]
@@ -371,28 +403,44 @@ def inverse_block(family, p0, p1, cure, tables, offset, count, h, out, n, scratc
             out[i] = inverse_exponential(out[i], p0, p1)
     elif family == WEIBULL:
         for i in range(n):
-            out[i] = inverse_weibull(out[i], p0, p1)
+            out[i], lo = power_log(out[i], 1.0 / p0)
+            scratch[i] = _keep(lo)
+        for i in range(n):
+            out[i] = p1 * exp_sum(out[i], _kept(scratch[i]))
     elif family == GOMPERTZ:
         for i in range(n):
             out[i] = inverse_gompertz(out[i], p0, p1)
     elif family == LLOGIS:
         for i in range(n):
-            out[i] = inverse_llogis(out[i], p0, p1)
+            scratch[i] = _keep(expm1_(_LATE if out[i] > _LATE else out[i]))
+        for i in range(n):
+            late = out[i] > _LATE
+            hi, lo = power_log(_kept(scratch[i]), 1.0 / p0)
+            out[i] = out[i] * (1.0 / p0) if late else hi
+            scratch[i] = _keep(0.0 if late else lo)
+        for i in range(n):
+            out[i] = p1 * exp_sum(out[i], _kept(scratch[i]))
     elif family == LNORM:
         for i in range(n):
-            out[i] = inverse_lnorm(out[i], p0, p1)
+            scratch[i] = _keep(isf_log_first(out[i]))
+        for i in range(n):
+            out[i] = isf_log_score(out[i], _kept(scratch[i]))
+        for i in range(n):
+            out[i] = p0 + p1 * normal_from_score(out[i])
+        for i in range(n):
+            out[i] = exp_(out[i])
     elif family == TABLE:
         _segment_block(tables, offset + count, count - 2, out, True, scratch, n)
         for i in range(n):
-            k = offset + scratch[i]
-            out[i] = _line(out[i], tables[k + count], tables[k + count + 1], tables[k], tables[k + 1])
+            k = np.uint64(offset + scratch[i])
+            out[i] = _line(tables, k + np.uint64(count), k, out[i])
     elif family == LOGTABLE:
         for i in range(n):
             out[i] = log_(out[i])
         _segment_block(tables, offset + count, count - 2, out, True, scratch, n)
         for i in range(n):
-            k = offset + scratch[i]
-            out[i] = _line(out[i], tables[k + count], tables[k + count + 1], tables[k], tables[k + 1])
+            k = np.uint64(offset + scratch[i])
+            out[i] = _line(tables, k + np.uint64(count), k, out[i])
         for i in range(n):
             out[i] = exp_(out[i])
     else:
@@ -450,7 +498,7 @@ def check_family(family_name: str, params: Mapping[str, ArrayLike]) -> None:
     if "cure" in params:
         cure = np.asarray(params["cure"], dtype=np.float64)
         if not np.all((cure == 0.0) | ((cure >= 1e-200) & (cure < 1.0))):
-            raise ModelError(f"{family_name} cure is {params['cure']}; it must be at least 0 and below 1")
+            raise ModelError(f"{family_name} cure is {cure}; it must be at least 0 and below 1")
 
 
 def _check_number(label: str, value: ArrayLike, lower: float, at_limit: bool, infinite: bool) -> None:

@@ -496,17 +496,21 @@ def copula_uniforms(u: ArrayLike, root: ArrayLike) -> Floats:
     `root` is the lower Cholesky factor of the normal scores' correlation. Column j depends on columns 0 to j only, so a
     parameter added at the end of a group leaves the draws of the others as they are.
     """
-    z = special.ndtri(np.asarray(u, float))
+    own = np.asarray(u, float)
+    z = special.ndtri(own)
     # A fixed order of additions: a matrix product may round differently for another number of rows.
     lower = np.asarray(root, float)
-    scores = np.empty_like(z)
+    drawn = np.empty_like(z)
     for j in range(lower.shape[0]):
+        if not lower[j, :j].any():
+            drawn[:, j] = own[:, j]
+            continue
         total = z[:, 0] * lower[j, 0]
         for i in range(1, j + 1):
             total = total + z[:, i] * lower[j, i]
-        scores[:, j] = total
-    # Beyond 8 standard deviations the uniform would round to 0 or 1, where quantiles are infinite.
-    return np.clip(special.ndtr(scores), 2.0**-53, 1.0 - 2.0**-53)
+        # Beyond 8 standard deviations the uniform would round to 0 or 1, where quantiles are infinite.
+        drawn[:, j] = np.clip(special.ndtr(total), 2.0**-53, 1.0 - 2.0**-53)
+    return drawn
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -77,6 +77,13 @@ class ParameterSet(Mapping[str, Parameter]):
             f"ParameterSet({len(self)} parameters, {len(self.uncertain())} uncertain, country {self.country or 'none'})"
         )
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ParameterSet):
+            return NotImplemented
+        return (self._parameters, self.fingerprint()) == (other._parameters, other.fingerprint())
+
+    __hash__ = None  # type: ignore[assignment]
+
     def find(self, name: str) -> Parameter:
         """The parameter called `name`; InputError with the nearest name where there is none."""
         if name in self._parameters:

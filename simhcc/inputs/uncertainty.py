@@ -108,7 +108,11 @@ def _marginal(kind: str, value: float, a: dict[str, Any], unit: str) -> dist.Dis
     if kind == "lognormal" and "mean" in a and not math.isclose(a["mean"], value, rel_tol=0.01):
         raise ValueError(f"mean {a['mean']:g} beside value {value:g}; with mean and sd the value is the mean")
     made = _make(kind, value, a)
-    start, stop = dist.central_interval(made, 0.95) if kind not in ("uniform", "triangular") else (made.low, made.high)
+    start, stop = (
+        dist.central_interval(made, 0.95)
+        if kind not in ("uniform", "triangular", "truncated_normal")
+        else (made.low, made.high)
+    )
     if not start <= value <= stop:
         raise ValueError(f"value {value:g} outside the central 95 % of its distribution, {start:.4g} to {stop:.4g}")
     low, high = UNITS[unit].low, UNITS[unit].high

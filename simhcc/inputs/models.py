@@ -145,13 +145,47 @@ def choice(*allowed: str) -> Callable[[Any], Any]:
     return check
 
 
+def _from(low: int, high: int | None = None) -> Callable[[Any], Any]:
+    """A validator of whole numbers from `low` to `high`."""
+    words = f"a whole number from {low}" + ("" if high is None else f" to {high}")
+
+    def check(value: Any) -> Any:
+        if not is_number(value) or isinstance(value, float) or value < low or (high is not None and value > high):
+            raise refuse(describe(value), words)
+        return value
+
+    return check
+
+
+def _above_0(value: Any) -> Any:
+    if not is_number(value) or value <= 0:
+        raise refuse(describe(value), f"{number_hint(value)} above 0")
+    return float(value)
+
+
 Number = Annotated[float, BeforeValidator(_number)]
+Positive = Annotated[float, BeforeValidator(_above_0), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
 Whole = Annotated[int, BeforeValidator(_whole)]
-Text = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
+Size = Annotated[int, BeforeValidator(_from(1)), WithJsonSchema({"type": "integer", "minimum": 1})]
+MAX_SEED = 2**64 - 1
+Seed = Annotated[
+    int,
+    BeforeValidator(_from(0, MAX_SEED)),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_SEED}),
+]
+Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": "string", "minLength": 1})]
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Numbers = Annotated[float | list[float], BeforeValidator(_numbers)]
+Numbers = Annotated[
+    float | list[float],
+    BeforeValidator(_numbers),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}, "minItems": 1}]}),
+]
 Texts = Annotated[list[str], BeforeValidator(_texts)]
-Id = Annotated[str, BeforeValidator(_id), Field(pattern="^" + ID.pattern.removesuffix(r"\Z") + "$")]
+Id = Annotated[
+    str,
+    BeforeValidator(_id),
+    WithJsonSchema({"type": "string", "pattern": "^" + ID.pattern.removesuffix(r"\Z") + "$"}),
+]
 Interval = Annotated[
     Any,
     BeforeValidator(_intervals),
@@ -677,10 +711,10 @@ class ScenarioModel(Model):
     perspective: (
         Annotated[Literal["healthcare_system", "payer", "societal"], BeforeValidator(choice(*PERSPECTIVES))] | None
     ) = None
-    horizon_years: Number | None = Field(default=None, gt=0)
-    patients: Whole | None = Field(default=None, ge=1)
-    iterations: Whole | None = Field(default=None, ge=1)
-    seed: Whole | None = Field(default=None, ge=0, lt=2**64)
+    horizon_years: Positive | None = None
+    patients: Size | None = None
+    iterations: Size | None = None
+    seed: Seed | None = None
     wtp: Annotated[Any, WithJsonSchema(_WTP_SCHEMA)] = None
     subgroups: Annotated[Any, WithJsonSchema({"type": "array", "items": plain_schema(SubgroupModel)})] = None
     overrides: Annotated[Any, WithJsonSchema(_overrides_schema())] = None

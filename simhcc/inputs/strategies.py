@@ -99,9 +99,8 @@ class Strategy:
     lineage: tuple[str, ...]
     note: str | None
     place: Place
-    # Rows before options were put in, each with the file it came from; and the file of each option.
+    # Rows before options were put in, each with the file it came from.
     _templates: Mapping[str, tuple[tuple[Document, KeyPath], ...]] = field(repr=False, compare=False)
-    _declared: Mapping[str, Place] = field(repr=False, compare=False)
 
     def parameters_named(self) -> dict[str, Condition]:
         """Names of the parameters that conditions compare with -> the first such condition."""
@@ -133,6 +132,7 @@ def load_strategy(
         declared |= {name: document.place(("options", name)) for name in model.options or {}}
         templates |= _tables(document, templates)
     first, document = models[0], documents[0]
+    own = set(first.options or {})
     if not templates:
         raise document.error((), "a strategy without tables", "tables, or a strategy to inherit them from")
     return _build(
@@ -144,7 +144,7 @@ def load_strategy(
         tuple(model.id for model in models[1:]),
         templates,
         options,
-        declared,
+        {name: declared[name] for name in own},
     )
 
 
@@ -164,7 +164,7 @@ def with_options(strategy: Strategy, /, **options: Scalar) -> Strategy:
         strategy.lineage,
         strategy._templates,
         {**strategy.options, **options},
-        strategy._declared,
+        {},
     )
 
 
@@ -294,30 +294,29 @@ def _build(
     options: Mapping[str, Scalar],
     declared: Mapping[str, Place],
 ) -> Strategy:
-    """A strategy with its options put into the rows."""
+    """A strategy with its options put into the rows; those in `declared` must be used, others are dropped if not."""
     used: set[str] = set()
     counted = _Counted(options, used)
     tables = {node: tuple(_row(document, key, counted) for document, key in rows) for node, rows in templates.items()}
-    for option in options:
+    for option, declaration in declared.items():
         if option not in used:
             raise InputError(
                 f"the option {option!r}, which no row uses",
                 f"${{{option}}} in a row, or no such option",
                 f"options.{option}",
-                declared[option].file,
-                declared[option].line,
+                declaration.file,
+                declaration.line,
             )
     return Strategy(
         name,
         label,
         setting,
         FrozenMap(tables),
-        FrozenMap(dict(options)),
+        FrozenMap({name: value for name, value in options.items() if name in used}),
         lineage,
         note,
         place,
-        templates,
-        declared,
+        FrozenMap(templates),
     )
 
 

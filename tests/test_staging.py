@@ -184,6 +184,7 @@ RESECTION_CASES = [
     ({"surgical_barrier": 1}, "potentially_resectable"),
     ({"surgical_barrier": 1, "judged_resectable": 1}, "potentially_resectable"),
     ({"surgical_barrier": 1, **BILOBAR}, "unresectable"),
+    ({"surgical_barrier": 1, "lobes": 1, "contralateral_within_milan": 0}, "potentially_resectable"),
     ({"child_pugh": 6, "diameter": 9.0}, "resectable"),
     ({"child_pugh": 7, "diameter": 5.0}, "resectable"),  # small resection at B7
     ({"child_pugh": 7, "diameter": 5.1}, "potentially_resectable"),

@@ -2,7 +2,7 @@
 
 from simhcc.population.attributes import ATTRIBUTES, DERIVED, Attribute, Derived, levels_of
 from simhcc.population.cohort import Cohort, sample_cohort
-from simhcc.population.definition import Population, read_population
+from simhcc.population.definition import Population, load_population, read_population
 from simhcc.population.fit import Fit, fit_population
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Population",
     "fit_population",
     "levels_of",
+    "load_population",
     "read_population",
     "sample_cohort",
 ]

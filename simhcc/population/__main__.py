@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 
 from simhcc.population.definition import read_population
-from simhcc.population.fit import Fit, fit_population
+from simhcc.population.fit import Fit, evaluate, fit_population
 
 MARK = "fitted:\n"
 
 
 def main(arguments: list[str]) -> None:
-    """Fit each file in turn; print what each target asks and gets."""
-    write = "--check" not in arguments
+    """Fit or check each file in turn; print what each target asks and gets."""
+    check = "--check" in arguments
     for name in arguments:
         if name == "--check":
             continue
@@ -24,11 +24,11 @@ def main(arguments: list[str]) -> None:
         population = read_population(path)
         if population.template:
             continue
-        fit = fit_population(population)
+        fit = evaluate(population) if check else fit_population(population)
         print(f"{population.id}: {fit.rounds} rounds")
         for target, value in fit.achieved:
-            print(f"  {value:8.3f}  target {target.value:8.3f}  {target.label}")
-        if write:
+            print(f"  {value:8.3f}  target {target.value:8.3f}  {target.label}", flush=True)
+        if not check:
             rewrite(path, fit)
 
 
@@ -37,7 +37,8 @@ def rewrite(path: Path, fit: Fit) -> None:
     text = path.read_text(encoding="utf-8")
     start = text.find("\n" + MARK)
     head = text if start < 0 else text[: start + 1]
-    path.write_text(head.rstrip("\n") + "\n" + fit.block(), encoding="utf-8")
+    block = "\n" + fit.block() if fit.population.adjustments else ""
+    path.write_text(head.rstrip("\n") + "\n" + block, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ class Derived:
     """One class computed from attributes: what it needs, its codes, and its rule in `simhcc.staging`."""
 
     needs: tuple[str, ...]
-    rule: Callable[..., Array]
+    rule: Callable[..., NDArray[np.float64] | NDArray[np.bool_]]
     meaning: str
     levels: Mapping[int, str] | None = None
 
@@ -116,7 +116,8 @@ _RESECTION = (
 
 
 def _tumour_only(*stage: Array) -> Array:
-    return staging.bclc(*stage, ecog_rule="tumour_only")
+    ecog, child_pugh, nodules, diameter, pv, hv, ehs = stage
+    return staging.bclc(ecog, child_pugh, nodules, diameter, pv, hv, ehs, ecog_rule="tumour_only")
 
 
 def _spread(pv: Array, hv: Array, ehs: Array) -> NDArray[np.bool_]:

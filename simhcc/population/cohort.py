@@ -1,4 +1,4 @@
-"""Sampling baseline patients from a population, each by address: patient i never depends on how many others there are."""
+"""Sampling baseline patients, each by address: a patient never depends on how many others there are."""
 
 from __future__ import annotations
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from simhcc.inputs.reader import Document, describe, one_of, read_yaml
+from simhcc.errors import InputError
+from simhcc.inputs import Document, describe, find_input, one_of, read_yaml
 from simhcc.population.attributes import ATTRIBUTES, DERIVED, SAMPLED, Array
 from simhcc.population.conditions import Condition, ConditionError, parse_condition
 from simhcc.population.marginals import Levels, LogNormal, Marginal, Normal
@@ -103,17 +104,20 @@ class Population:
         return "\n".join(lines)
 
 
-Finder = Callable[[str], Path]
+def load_population(name: str, user_dir: str | Path | None = None) -> Population:
+    """The population of an id or path: from the user's own `params/populations`, else the packaged one.
+
+    Raises InputError with file, line and key for anything unknown, missing, contradictory or out of range.
+    """
+    return read_population(find_input("population", name, user_dir), user_dir)
 
 
-def read_population(path: str | Path, find: Finder | None = None) -> Population:
-    """Read one population file strictly, with the templates it is based on.
+def read_population(path: str | Path, user_dir: str | Path | None = None) -> Population:
+    """Read one population file strictly, with the populations it is `based_on`.
 
-    `find` gives the file of a population id named by `based_on`; by default it is looked for beside `path`. Raises
-    InputError with file, line and key for anything unknown, missing, contradictory or out of range.
+    Those are looked for beside `path`, then as `load_population` does. Raises InputError as it does.
     """
     path = Path(path)
-    find = find or (lambda name: path.parent / f"{name}.yaml")
     document = read_yaml(path)
     chain = [document]
     while (base := chain[-1].get(("based_on",))) is not None:
@@ -121,11 +125,14 @@ def read_population(path: str | Path, find: Finder | None = None) -> Population:
         if not isinstance(base, str):
             raise where.error(("based_on",), describe(base), "the id of a population file")
         if len(chain) > MAX_INHERITANCE or any(base == other.get(("id",)) for other in chain):
-            raise where.error(("based_on",), f"{base}, which leads in a circle", "a template based on fewer others")
-        file = find(base)
-        if not file.exists():
-            raise where.error(("based_on",), f"{base}, of which there is no file", "the id of a population file")
-        chain.append(read_yaml(file))
+            raise where.error(("based_on",), f"{base}, which leads in a circle", "a population based on fewer others")
+        beside = path.parent / f"{base}.yaml"
+        try:
+            chain.append(read_yaml(beside if beside.is_file() else find_input("population", base, user_dir)))
+        except InputError as reason:
+            if reason.file is not None:
+                raise
+            raise where.error(("based_on",), reason.found, reason.expected) from None
     return _Reader(document, chain).population()
 
 
@@ -135,7 +142,8 @@ _KEYS = {
 }  # fmt: skip
 _KINDS = ("share", "shares", "normal", "lognormal", "constant")
 _TARGET_KEYS = {
-    "share_of", "mean_of", "median_of", "among", "value", "tolerance", "adjusts", "source", "grade", "confirmed", "note",
+    "share_of", "mean_of", "median_of", "among", "value", "tolerance", "adjusts", "source", "grade", "confirmed",
+    "note",
 }  # fmt: skip
 
 
@@ -222,7 +230,7 @@ class _Reader:
                 f"correlations that contradict each other (smallest eigenvalue {smallest:.3f})",
                 "correlations that one set of patients can have (a positive definite matrix)",
             ) from None
-        rows: Array = lower
+        rows: Array = np.asarray(lower, dtype=np.float64)
         return {
             name: tuple((names[j], float(rows[i, j])) for j in range(i + 1) if rows[i, j] != 0.0)
             for i, name in enumerate(names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtri
@@ -19,7 +19,7 @@ STEP = 0.1
 DAMPINGS = (1e-3, 1e-2, 1e-1, 1.0)
 LONGEST_STEP = 0.5
 LEAST_GAIN = 0.02
-PULL = 0.02  # towards no adjustment, so that a target that cannot be met does not drag a marginal far away
+PULL = 0.003  # towards no adjustment, so that a target that cannot be met does not drag a marginal far away
 LOOSE = 0.1  # weight of a target that may be missed by its tolerance
 MAX_ROUNDS = 10
 CLOSE_ENOUGH = 1e-3
@@ -34,13 +34,13 @@ class Fit:
     rounds: int
 
     def block(self) -> str:
-        """The `fitted` part of the population file, as YAML text."""
+        """The `fitted` part of the population file, as YAML text; for a population with adjustments."""
         lines = [
             "fitted:",
             "  grade: derived",
-            "  note: Moves on the standard normal scale that match the targets; written by python -m simhcc.population.",
+            "  note: Moves on the standard normal scale that match the targets, by python -m simhcc.population.",
             f"  patients: {FIT_PATIENTS}",
-            "  adjustments:" + ("" if self.population.adjustments else " {}"),
+            "  adjustments:",
         ]
         for name, move in self.population.adjustments.items():
             lines.append(f"    {name}: {{shift: {move.shift:.4f}, scale: {move.scale:.4f}}}")
@@ -83,8 +83,13 @@ def fit_population(population: Population, patients: int = FIT_PATIENTS, seed: i
                 break
         if float(residual @ residual) > (1.0 - LEAST_GAIN) * before:
             break
-    columns = WithDerived(observed(moved, ids, seed, BASELINE_LUCK))
-    return Fit(moved, tuple((target, achieved(target, columns)[0]) for target in population.targets), rounds)
+    return replace(evaluate(moved, patients, seed), rounds=rounds)
+
+
+def evaluate(population: Population, patients: int = FIT_PATIENTS, seed: int = FIT_SEED) -> Fit:
+    """What the population achieves as it stands, with the patients that `fit_population` uses."""
+    columns = WithDerived(observed(population, np.arange(patients, dtype=np.int64), seed, BASELINE_LUCK))
+    return Fit(population, tuple((target, achieved(target, columns)[0]) for target in population.targets), 0)
 
 
 def _adjustments(unknowns: list[tuple[str, str]], point: Array) -> dict[str, Adjustment]:

@@ -17,6 +17,7 @@ from simhcc.errors import InputError
 from simhcc.trials.statistics import (
     CoxStatus,
     TrialAnalysis,
+    _analyse_block,
     analyse_replicates,
     apply_follow_up,
     event_cutoff,
@@ -388,6 +389,20 @@ def test_extreme_but_finite_hazard_ratios_converge() -> None:
         assert abs(slow_cox_score(result.log_hr[0], *data)) < 1e-9
 
 
+def test_a_first_newton_step_of_a_thousand_is_survived() -> None:
+    # Two patients against 3,000; both die, with one control between them. At a hazard ratio of 1 the information is
+    # tiny, so Newton's first step is about 1,000. The score equation has three terms, written out here.
+    time = np.concatenate([[1.0, 3.0, 2.0], np.full(2999, 50.0)])
+    event = np.arange(3002) < 3
+    arm = (np.arange(3002) < 2).astype(int)
+
+    def score(r: float) -> float:
+        return 2 - 2 * r / (2 * r + 3000) - r / (r + 3000) - r / (r + 2999)
+
+    result = analyse_replicates(time, event, arm, landmarks=(), tau=60)
+    assert result.log_hr[0] == pytest.approx(math.log(brentq(score, 1, 1e9, xtol=1e-9)), abs=1e-9)
+
+
 # ------------------------------------------------------------------------------------- many replicates
 
 
@@ -445,13 +460,17 @@ def test_one_row_of_arms_serves_all_replicates() -> None:
     np.testing.assert_array_equal(short.log_hr, full.log_hr)
 
 
-def test_read_only_transposed_and_integer_inputs_are_understood() -> None:
+def test_read_only_transposed_and_other_inputs_are_understood() -> None:
     trials = many(8)
+    analyse(trials)
     time = np.asfortranarray(trials["time"])
     time.setflags(write=False)
+    compiled_before = len(getattr(_analyse_block, "signatures", ()))
     mine = analyse_replicates(time, trials["event"].astype(float), trials["arm"] == 1, landmarks=(6,), tau=24)
     plain = analyse_replicates(trials["time"], trials["event"], trials["arm"], landmarks=(6,), tau=24)
     np.testing.assert_array_equal(mine.log_hr, plain.log_hr)
+    # Nothing was compiled a second time for them.
+    assert len(getattr(_analyse_block, "signatures", ())) == compiled_before
 
 
 def null_trials(replicates: int, n: int) -> dict[str, np.ndarray]:

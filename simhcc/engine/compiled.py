@@ -32,9 +32,17 @@ _KEPT_FOLDERS = 8
 _decorating = threading.Lock()
 
 
-def _sources(package: Path) -> list[Path]:
-    """Return the files that hold compiled functions, in a fixed order."""
-    return [*sorted((package / "engine").glob("*.py")), package / "outcomes.py"]
+def _sources(package: Path) -> dict[str, bytes]:
+    """Return the contents of the files that hold compiled functions by their names, in a fixed order.
+
+    These are the engine, the outcomes and every other file that imports from this module.
+    """
+    contents = {path.relative_to(package).as_posix(): path.read_bytes() for path in sorted(package.rglob("*.py"))}
+    return {
+        name: content
+        for name, content in contents.items()
+        if name.startswith(("engine/", "outcomes")) or b"engine.compiled" in content
+    }
 
 
 def _digest(package: Path) -> str:
@@ -51,11 +59,9 @@ def _digest(package: Path) -> str:
     digest = hashlib.blake2s(digest_size=10)
     for part in parts:
         digest.update(part.encode() + b"\0")
-    for source in _sources(package):
-        if source.is_file():
-            content = source.read_bytes()
-            digest.update(f"{source.name} {len(content)}\0".encode())
-            digest.update(content)
+    for name, content in _sources(package).items():
+        digest.update(f"{name} {len(content)}\0".encode())
+        digest.update(content)
     return digest.hexdigest()
 
 

@@ -723,7 +723,7 @@ def gengamma_table(
     the density of w is proportional to exp((Q w - e^(Q w)) / Q^2), normal for Q = 0. They may be arrays of draws; both
     results have their common shape and `count` knots as last axis. Raises ModelError for parameters out of range.
 
-    The relative error of the cumulative hazard is below 1e-6 between 1e-8 and 200 for -1 <= Q <= 5 with 4096 knots, and
+    The relative error of the cumulative hazard is below 1e-6 between 1e-8 and 200 for -3 <= Q <= 5 with 4096 knots, and
     falls with the square of their number; beyond, the curve goes on as a power of time. The density is integrated by
     quadrature in the engine's arithmetic, so the knots are the same on every machine.
     """

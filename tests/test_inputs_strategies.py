@@ -22,6 +22,7 @@ from simhcc.inputs import (
     list_strategies,
     load_scenario,
     load_strategy,
+    packaged_folder,
     read_when,
     read_yaml,
     read_yaml_bytes,
@@ -513,3 +514,19 @@ def test_a_scenario_needs_all_its_keys_unless_it_extends_another():
 
 def test_the_schemas_are_json():
     assert json.loads(json.dumps(json_schema())) == json_schema()
+
+
+def test_the_schema_accepts_the_shipped_files():
+    checked = 0
+    for tree in ("params", "scenarios"):
+        for path in sorted(packaged_folder(tree).rglob("*.yaml")):
+            folder = path.relative_to(packaged_folder(tree)).parts[0]
+            if tree == "params":
+                kinds = {"sources.yaml": "sources", "correlations.yaml": "correlations", "posterior": "posterior"}
+                kind = None if folder in ("trials", "populations") else kinds.get(folder, "params")
+            else:
+                kind = {"strategies": "strategy", "claims": None}.get(folder, "scenario")
+            if kind is not None:
+                assert schema_problems(kind, read_yaml(path).tree) == [], path
+                checked += 1
+    assert checked >= 10

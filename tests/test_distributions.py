@@ -212,6 +212,7 @@ def test_copula_never_reaches_0_or_1():
     [
         ([[1.0, 0.9, 0.9], [0.9, 1.0, -0.9], [0.9, -0.9, 1.0]], "positive definite"),
         ([[1.0, 1.0], [1.0, 1.0]], "positive definite"),
+        ([[1.0, 1.0 - 1e-12], [1.0 - 1e-12, 1.0]], "smallest eigenvalue"),
         ([[1.0, 0.5], [0.4, 1.0]], "symmetric"),
         ([[1.0, 0.5]], "square"),
         ([[2.0, 0.5], [0.5, 1.0]], "diagonal"),

@@ -567,3 +567,21 @@ def test_ids_and_paths(root, tmp_path):
         find_input("population", "peple")
     with pytest.raises(InputError, match="there is no file"):
         find_input("population", "no/such.yaml")
+
+
+def test_packaged_files_in_an_installation_and_in_a_checkout(tmp_path, monkeypatch):
+    import simhcc
+    from simhcc.inputs import packaged_folder
+    from simhcc.inputs.locate import file_name
+
+    monkeypatch.setattr(simhcc, "__file__", str(tmp_path / "site/simhcc/__init__.py"))
+    with pytest.raises(InputError, match="no packaged params folder"):
+        packaged_folder("params")
+    checkout = write(tmp_path / "site/params/x.yaml", "a: 1")
+    (tmp_path / "site/scenarios").mkdir()
+    assert packaged_folder("params") == tmp_path / "site/params"
+    assert file_name(checkout) == "params/x.yaml"
+    installed = write(tmp_path / "site/simhcc/data/params/deep/x.yaml", "a: 1")
+    assert packaged_folder("params") == tmp_path / "site/simhcc/data/params"
+    # Messages and records never hold the place of the installation.
+    assert file_name(installed) == "simhcc/data/params/deep/x.yaml"

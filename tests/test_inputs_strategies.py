@@ -14,6 +14,7 @@ from inputs_project import FOLDER, use_project
 
 from simhcc.errors import InputError
 from simhcc.inputs import (
+    UNITS,
     Condition,
     ParameterName,
     Row,
@@ -28,7 +29,18 @@ from simhcc.inputs import (
     read_yaml_bytes,
     with_options,
 )
-from simhcc.inputs.models import SCENARIO_REQUIRED
+from simhcc.inputs.models import (
+    DISTRIBUTIONS,
+    FORMS,
+    SCENARIO_REQUIRED,
+    LeafModel,
+    RowModel,
+    ScenarioModel,
+    SourceModel,
+    StrategyEntryModel,
+    StrategyModel,
+    SubgroupModel,
+)
 
 
 @pytest.fixture
@@ -530,3 +542,34 @@ def test_the_schema_accepts_the_shipped_files():
                 assert schema_problems(kind, read_yaml(path).tree) == [], path
                 checked += 1
     assert checked >= 10
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The page for users
+
+PAGE = (Path(__file__).resolve().parent.parent / "docs" / "inputs.md").read_text(encoding="utf-8")
+
+
+def test_the_page_names_every_unit_key_and_distribution():
+    for unit in UNITS:
+        assert f"`{unit}`" in PAGE, unit
+    for model in (LeafModel, ScenarioModel, StrategyModel, StrategyEntryModel, SubgroupModel, RowModel, SourceModel):
+        for name, field in model.model_fields.items():
+            word = field.alias or name
+            assert re.search(rf"\b{word}\b", PAGE), f"{model.__name__}.{word}"
+    for kind, model in DISTRIBUTIONS.items():
+        for form in FORMS[model]:
+            assert "{" + ", ".join(form) + "}" in next(
+                line for line in PAGE.splitlines() if line.startswith(f"| `{kind}`")
+            )
+    for unit in UNITS:
+        negative = unit in ("number", "score", "correlation", "log10_ng_per_ml") or unit.startswith("log_")
+        assert (UNITS[unit].low < 0) == (negative and unit != "log_sd"), unit
+
+
+def test_the_examples_on_the_page_are_good_files():
+    blocks = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
+    kinds = ["params", "correlations", "posterior", "sources", "scenario", "strategy"]
+    assert len(blocks) == len(kinds)
+    for kind, block in zip(kinds, blocks, strict=True):
+        assert schema_problems(kind, read_yaml_bytes(block.encode(), kind).tree) == [], kind

@@ -7,7 +7,8 @@ branches, so LLVM turns loops over them into vector code.
 The scalar functions are inlined into compiled callers. Their twins that end in `_array` take arrays of any shape (or
 numbers) and return the same bits. Run uncompiled (`NUMBA_DISABLE_JIT=1`), the scalar functions want NumPy floats and
 `numpy.errstate(all="ignore")`. Subnormal numbers, below 2.3e-308, count as 0, and e^x is infinite above
-x = 709.78; apart from that the limits at 0 and infinity are the mathematical ones, and NaN gives NaN.
+x = 709.78; apart from that the limits at 0 and infinity are the mathematical ones, and NaN gives NaN,
+whose sign IEEE 754 leaves open.
 
 Some functions come in stages, too. A loop over a long chain of operations waits for its own results; the same chain
 in two or three loops over a block of patients does not, and gives the same bits.

@@ -524,7 +524,7 @@ def check_family(family_name: str, params: Mapping[str, Any]) -> None:
 def _numbers(label: str, value: ArrayLike) -> NDArray[np.float64]:
     """Return `value` as an array of at least one number."""
     try:
-        numbers = np.asarray(value, dtype=np.float64)
+        numbers = np.asarray(float("x") if value is None else value, dtype=np.float64)
     except (TypeError, ValueError):
         raise ModelError(f"{label} is {value!r}; it must be a number or an array of numbers") from None
     if numbers.size == 0:
@@ -640,7 +640,7 @@ def _gengamma_slope(w, q):  # type: ignore[no-untyped-def]
     return w if abs(q) < _FLAT else expm1_(q * w) / q
 
 
-@inline
+@compiled
 def _gengamma_area(a, b, q):  # type: ignore[no-untyped-def]
     """Return the integral of e^-B from a to b."""
     middle = 0.5 * (a + b)
@@ -653,7 +653,7 @@ def _gengamma_area(a, b, q):  # type: ignore[no-untyped-def]
     return total * half
 
 
-@inline
+@compiled
 def _gengamma_log(w, q, below, above):  # type: ignore[no-untyped-def]
     """Return log H at w and its second derivative, given the integrals of e^-B below and above w."""
     total = below + above
@@ -663,7 +663,7 @@ def _gengamma_log(w, q, below, above):  # type: ignore[no-untyped-def]
     return log_(h), rise * (hazard - _gengamma_slope(w, q) - rise)
 
 
-@inline
+@compiled
 def _gengamma_edges(q, direction, limit, edges, start):  # type: ignore[no-untyped-def]
     """Fill `edges` after `start` with panel ends outwards from w = 0 until B exceeds `limit`; return the last place."""
     w = np.float64(0.0)

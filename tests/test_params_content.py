@@ -451,6 +451,7 @@ def test_trial_file(path: Path) -> None:
     starts = [segment["from_months"] for segment in design["assessment"]["segments"]]
     assert starts[0] == 0
     assert starts == sorted(set(starts))
+    assert (PARAMS / "populations" / f"{trial['population']}.yaml").is_file()
     arms = {arm["id"]: arm for arm in trial["arms"]}
     assert len(arms) == len(trial["arms"])
     assert {arm["strategy"] for arm in arms.values()} <= STRATEGIES

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from simhcc import staging
 from simhcc.engine.arithmetic import exp_array, normal_quantile_array
 from simhcc.engine.rng import uniforms
 from simhcc.errors import InputError
@@ -22,6 +23,12 @@ BASELINE_LUCK = 0
 # A patient who is not eligible is drawn again at the next address. After so many tries the population is called
 # hopeless: where one in twenty is eligible, fewer than one patient in a hundred thousand million gets here.
 MAX_ATTEMPTS = 500
+# Limits of the rules in `consistent`: definitions, not estimates.
+ABLATION_CM, ABLATION_NODULES = staging.MILAN_SOLITARY_CM, staging.FEW_NODULES
+ONE_LOBE_CM = staging.MILAN_SOLITARY_CM
+DECOMPENSATED_FROM, DECOMPENSATED_ALWAYS = staging.CHILD_PUGH_B7, staging.CHILD_PUGH_B_UPPER + 1.0
+FIRST_ORDER_BRANCH = 3.0  # Vp3
+MILLIMETRES_PER_CM = 10.0
 BATCH = 4096
 
 
@@ -150,18 +157,22 @@ def consistent(columns: dict[str, Array]) -> dict[str, Array]:
     a first-order branch (Vp3). A portal thrombus has microvascular invasion. Ablation is done in up to three nodules of
     at most 5 cm without a thrombus. Diameters are read to the millimetre, so sums of exactly 6, 7 and 12 occur.
     """
-    columns["diameter"] = np.round(columns["diameter"] * 10.0) / 10.0
+    columns["diameter"] = np.round(columns["diameter"] * MILLIMETRES_PER_CM) / MILLIMETRES_PER_CM
     size, count, pv = columns["diameter"], columns["nodules"], columns["pv"]
-    columns["lobes"] = np.where((count <= 1.0) & (size <= 5.0), 1.0, columns["lobes"])
+    columns["lobes"] = np.where((count <= 1.0) & (size <= ONE_LOBE_CM), 1.0, columns["lobes"])
     columns["contralateral_within_milan"] = np.where(
         columns["lobes"] <= 1.0, 1.0, columns["contralateral_within_milan"]
     )
     columns["antiviral"] = columns["antiviral"] * columns["hbv"]
     points = columns["child_pugh"]
-    columns["decompensated"] = np.where(points >= 10.0, 1.0, np.where(points >= 7.0, columns["decompensated"], 0.0))
-    columns["varices"] = np.where((columns["cirrhosis"] >= 1.0) | (pv >= 3.0), columns["varices"], 0.0)
+    columns["decompensated"] = np.where(
+        points >= DECOMPENSATED_ALWAYS, 1.0, np.where(points >= DECOMPENSATED_FROM, columns["decompensated"], 0.0)
+    )
+    columns["varices"] = np.where((columns["cirrhosis"] >= 1.0) | (pv >= FIRST_ORDER_BRANCH), columns["varices"], 0.0)
     columns["mvi"] = np.where(pv >= 1.0, np.maximum(columns["mvi"], 1.0), columns["mvi"])
-    columns["ablation"] = np.where((count <= 3.0) & (size <= 5.0) & (pv < 1.0), columns["ablation"], 0.0)
+    columns["ablation"] = np.where(
+        (count <= ABLATION_NODULES) & (size <= ABLATION_CM) & (pv < 1.0), columns["ablation"], 0.0
+    )
     return columns
 
 

@@ -20,7 +20,7 @@ DAMPINGS = (1e-3, 1e-2, 1e-1, 1.0)
 LONGEST_STEP = 0.5
 LEAST_GAIN = 0.02
 PULL = 0.003  # towards no adjustment, so that a target that cannot be met does not drag a marginal far away
-LOOSE = 0.1  # weight of a target that may be missed by its tolerance
+LOOSE = 0.03  # weight of a target that may be missed by its tolerance
 MAX_ROUNDS = 10
 CLOSE_ENOUGH = 1e-3
 
@@ -51,7 +51,7 @@ def fit_population(population: Population, patients: int = FIT_PATIENTS, seed: i
     """Find the adjustments of the marginals under which eligible patients match the targets.
 
     Each target with `adjusts` contributes one unknown (a shift, or the logarithm of a scale) and every target counts
-    as one residual: shares on the probit scale, means and medians in standard deviations, counted a tenth
+    as one residual: shares on the probit scale, means and medians in standard deviations, counted little
     where a tolerance is given. Levenberg-Marquardt steps with the same random numbers throughout, so the result
     depends on the file and the seed only.
     """

@@ -260,6 +260,12 @@ def test_keys_of_a_parameter_can_be_replaced_one_by_one(root):
     assert after[HR].value == 0.7 and after[HR].source == ("trial-two",)
     after = before.override({HR: {"distribution": "fixed"}})
     assert after[HR].uncertainty is None and after[HR].value == 0.59
+    # The value is the published one still, so its source stays.
+    assert (after[HR].grade, after[HR].source) == ("published", ("trial-one",))
+    after = before.override({"cutoffs.burden_low": {"reason": "another reason"}})
+    assert after["cutoffs.burden_low"].reason == "another reason"
+    after = before.override({HR: np.float64(0.5), SHARES: np.full(4, 0.25)})
+    assert after[HR].value == 0.5 and after[SHARES].value == (0.25,) * 4
     after = before.override({HR: {"note": "only a note"}})
     assert (after[HR].grade, after[HR].source, after[HR].note) == ("published", ("trial-one",), "only a note")
     assert after[HR].uncertainty == before[HR].uncertainty
@@ -278,6 +284,10 @@ def test_keys_of_a_parameter_can_be_replaced_one_by_one(root):
         ({HR: {"valu": 1}}, "value?"),
         ({HR: {"source": ["nobody"]}}, "params/sources.yaml"),
         ({HR: {}}, "some keys of a parameter"),
+        ({HR: {"value": 0.5, "grade": "published"}}, "grade published without source"),
+        ({HR: {"source": []}}, "grade published without source"),
+        ({HR: math.inf}, "hazard_ratio: 0 or more"),
+        ({HR: math.nan}, "hazard_ratio: 0 or more"),
     ],
 )
 def test_wrong_overrides(root, changes, words):

@@ -6,18 +6,22 @@ wrong one. Its first line says what the message must contain: `# expect: words |
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inputs_project import FOLDER, use_project
 
 from simhcc.errors import InputError
-from simhcc.inputs import load_parameters, load_scenario, load_strategy, read_yaml, read_yaml_bytes
+from simhcc.inputs import UNITS, load_parameters, load_scenario, load_strategy, read_yaml, read_yaml_bytes
+from simhcc.inputs.leaf import read_leaf
+from simhcc.inputs.models import DISTRIBUTIONS, FORMS
 
 # Kind of wrong file -> where it goes in the project, and what reads it.
 KINDS: dict[str, tuple[str, Callable[[], object]]] = {
@@ -227,6 +231,47 @@ PLAIN = st.recursive(
 @given(st.dictionaries(st.text("abxyz", min_size=1, max_size=3), PLAIN, min_size=1, max_size=3))
 def test_json_is_read_as_json_reads_it(tree):
     # JSON is a part of YAML 1.2, so the standard library is an independent reader.
-    import json
-
     assert read_yaml_bytes(json.dumps(tree).encode(), "f").tree == tree
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Any numbers
+
+NUMBERS = st.one_of(
+    st.sampled_from([0, 1, -1, 0.5, 1e-300, 5e-324, 1e300, -1e300, 1e-12, 1 - 1e-12, 1e15]),
+    st.floats(-1e6, 1e6),
+    st.floats(0, 1),
+)
+
+
+@settings(max_examples=400)
+@given(st.data())
+def test_a_distribution_is_solved_or_refused(data):
+    """Any arguments either give draws inside the unit, or an InputError; never another exception, never NaN."""
+    kind = data.draw(st.sampled_from(sorted(DISTRIBUTIONS)))
+    form = data.draw(st.sampled_from(FORMS[DISTRIBUTIONS[kind]]))
+    unit = data.draw(st.sampled_from(["fraction", "ratio", "number"]))
+    value = data.draw(st.lists(NUMBERS, min_size=1, max_size=3) if kind == "dirichlet" else NUMBERS)
+    if data.draw(st.booleans()) and not isinstance(value, list):
+        arguments = {name: data.draw(st.floats(0.01, 3)) for name in form}
+        arguments |= {"mean": value} if "mean" in form else {}
+    else:
+        arguments = {name: data.draw(NUMBERS) for name in form}
+    if "ci95" in form:
+        low, high = sorted((data.draw(NUMBERS), data.draw(NUMBERS)))
+        arguments["ci95"] = [low, high] if data.draw(st.booleans()) else [0.6 * abs(value), 1.5 * abs(value)]
+    if "concentration" in form:
+        arguments["concentration"] = data.draw(st.lists(NUMBERS, min_size=1, max_size=3))
+    tree = {
+        "x": {"value": value, "unit": unit, "distribution": {kind: arguments}, "grade": "assumed", "reason": "test"}
+    }
+    document = read_yaml_bytes(json.dumps({"g": tree}).encode(), "f")
+    try:
+        found = read_leaf(document, ("g", "x"), {}, {}, 0)
+    except InputError:
+        return
+    u = np.array([1e-9, 0.025, 0.5, 0.975, 1 - 1e-9])
+    for marginal in found.uncertainty.marginals:
+        draws = marginal.ppf(u)
+        assert np.all(np.isfinite(draws)) and np.all(np.diff(draws) >= 0), draws
+        assert UNITS[unit].low <= draws[0] and draws[-1] <= UNITS[unit].high

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -123,7 +124,8 @@ def read_leaf(
     )
 
 
-def _check_grade(document: Document, key: KeyPath, leaf: LeafModel, sources: Mapping[str, Source]) -> None:
+def _check_grade(document: Document, key: KeyPath, leaf: LeafModel | Parameter, sources: Mapping[str, Source]) -> None:
+    """A grade comes with what it needs, and every source is listed."""
     needs = {"published": "source", "derived": "formula", "calibrated": "run", "assumed": "reason"}[leaf.grade]
     if not getattr(leaf, needs):
         raise document.error(
@@ -135,7 +137,7 @@ def _check_grade(document: Document, key: KeyPath, leaf: LeafModel, sources: Map
 def _check_limits(document: Document, key: KeyPath, value: Value, unit: str) -> None:
     low, high = UNITS[unit].low, UNITS[unit].high
     for number in value if isinstance(value, tuple) else (value,):
-        if not low <= number <= high:
+        if not (math.isfinite(number) and low <= number <= high):
             raise document.error(key, f"{number:g}", f"{unit}: {range_words(low, high)} ({UNITS[unit].meaning})")
     if isinstance(value, tuple) and len(value) > _MAX_VECTOR:
         raise document.error(key, f"a vector of {len(value)}", f"at most {_MAX_VECTOR} numbers")
@@ -158,7 +160,6 @@ def _refuse_other_shape(document: Document, key: KeyPath, unit: str, value: Any,
 def replaced_by(parameter: Parameter, document: Document, key: KeyPath, sources: Mapping[str, Source]) -> Parameter:
     """`parameter` with the keys that an override at `key` names; a new value without a distribution is fixed."""
     entry = document.get(key)
-    reason = f"set by {document.file}"
     if isinstance(entry, dict):
         leaf = validate(PartialLeafModel, document, key, "a number or a parameter")
         if not leaf.model_fields_set:
@@ -173,7 +174,6 @@ def replaced_by(parameter: Parameter, document: Document, key: KeyPath, sources:
     at_value = (*key, "value") if isinstance(entry, dict) else key
     _refuse_other_shape(document, key, leaf.unit or parameter.unit, value, parameter)
     _check_limits(document, at_value, value, parameter.unit)
-    check_sources(document, (*key, "source"), leaf.source or [], sources)
     uncertainty = None if leaf.value is not None else parameter.uncertainty
     if leaf.distribution is not None:
         uncertainty = read_uncertainty(document, (*key, "distribution"), leaf.distribution, value, parameter.unit)
@@ -184,18 +184,17 @@ def replaced_by(parameter: Parameter, document: Document, key: KeyPath, sources:
         place=document.place(key),
         replaces=parameter.place,
         layer=3,
-        recalled=parameter.recalled if leaf.recalled is None else leaf.recalled,
-        note=leaf.note or parameter.note,
         label=Label(leaf.label.en, leaf.label.zh) if leaf.label else parameter.label,
     )
-    if leaf.value is None and leaf.distribution is None and leaf.grade is None:
-        return changed
-    # The number no longer comes from where it came from, unless the override says so.
-    return replace(
-        changed,
-        grade=leaf.grade or "assumed",
-        source=tuple(leaf.source or ()),
-        formula=leaf.formula,
-        reason=leaf.reason or (reason if (leaf.grade or "assumed") == "assumed" else None),
-        run=leaf.run,
-    )
+    if leaf.value is not None or leaf.grade is not None:
+        # The number no longer comes from where it came from, unless the override says so.
+        reason = f"set by {document.file}" if leaf.grade in (None, "assumed") else None
+        changed = replace(
+            changed, grade="assumed", source=(), formula=None, reason=reason, run=None, recalled=False, note=None
+        )
+    given = {name: getattr(leaf, name) for name in ("grade", "formula", "reason", "run", "recalled", "note")}
+    if leaf.source is not None:
+        given["source"] = tuple(leaf.source)
+    changed = replace(changed, **{name: text for name, text in given.items() if text is not None})
+    _check_grade(document, key, changed, sources)
+    return changed

@@ -150,7 +150,8 @@ class ParameterSet(Mapping[str, Parameter]):
         some of the keys of a parameter. `where` says who set them, for the record. InputError for an unknown name, a
         wrong length, a value outside its unit.
         """
-        return self.override_from(Document(where, Path(), {"overrides": dict(changes)}, "", {}), ("overrides",))
+        plain = {name: _plain(change) for name, change in changes.items()}
+        return self.override_from(Document(where, Path(), {"overrides": plain}, "", {}), ("overrides",))
 
     def override_from(self, document: Document, path: KeyPath) -> ParameterSet:
         """As `override`, with the changes standing at `path` of a file, so that errors carry its lines."""
@@ -186,6 +187,11 @@ class ParameterSet(Mapping[str, Parameter]):
                 node = node.setdefault(part, {})
             node[last] = parameter.leaf()
         return tree
+
+
+def _plain(change: Any) -> Any:
+    """Arrays and NumPy numbers as lists and numbers."""
+    return change.tolist() if isinstance(change, np.ndarray | np.generic) else change
 
 
 def load_parameters(

@@ -64,10 +64,12 @@ def read_uncertainty(document: Document, key: KeyPath, given: Any, value: Value,
                 for position, element in enumerate(elements)
             ]
             uncertainty = Uncertainty(kind, FrozenMap(arguments), tuple(marginals))
-    except ValueError as reason:
+    except (ValueError, ArithmeticError, RuntimeError) as reason:
+        # Arithmetic beyond the range of numbers, or no solution: the arguments are at fault all the same.
+        found = str(reason) if type(reason) is ValueError else "numbers too large or too small to solve"
         raise document.error(
             _blamed(document, inside, arguments),
-            str(reason),
+            found,
             f"one of {forms_words(DISTRIBUTIONS[kind])}, or another distribution",
         ) from None
     return uncertainty

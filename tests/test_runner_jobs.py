@@ -55,6 +55,17 @@ def one(inputs, address):
     return {"x": np.full(inputs.get("size", 1), float(address["i"]))}
 
 
+def meet(inputs, address):
+    """Waits until as many processes as there shall be are at work at the same time."""
+    place = Path(inputs["place"])
+    (place / str(os.getpid())).touch()
+    end = time.monotonic() + 60
+    while len(list(place.iterdir())) < inputs["processes"]:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    return {"pid": np.array([os.getpid()])}
+
+
 def slow_first(inputs, address):
     if address["i"] == 0:
         time.sleep(0.5)

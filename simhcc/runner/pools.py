@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 import uuid
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,7 +30,6 @@ from .store import Arrays, Damaged, Label, misfit, normalised, pack, unpack
 
 ANSWER_SECONDS = 10  # a scheduler that has not answered by then is taken to be absent
 CAPACITY_SECONDS = 2.0  # workers come and go; look again this often
-SENDINGS = 5  # times in a row that the inputs are sent again without a shard being finished in between
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,10 @@ def compute(function: str, shapes: str | None, inputs: Mapping[str, Any], addres
 
 def explained(error: BaseException, label: Label) -> BaseException:
     """The error of a shard as a person needs it: with the shard's address, its own class if it is one of ours."""
-    place = f"shard {label.index} {dict(label.address)}"
     if isinstance(error, SimhccError):
-        error.add_note(f"in {place}")
+        error.add_note(f"in {_place(label)}")
         return error
-    wrapped = SimulationError(f"{place} failed: {type(error).__name__}: {error}")
+    wrapped = SimulationError(f"{_place(label)} failed: {type(error).__name__}: {error}")
     wrapped.__cause__ = error
     return wrapped
 
@@ -169,6 +168,11 @@ def make_parcel(function: str, pickled: bytes) -> bytes:
     return pickle.dumps((versions(), code(function), pickled), protocol=5)
 
 
+def hand_on(parcel: bytes) -> bytes:
+    """The parcel, as the result of a task."""
+    return parcel
+
+
 def _open_parcel(function: str, fingerprint: str, parcel: bytes) -> Mapping[str, Any]:
     with _loading:
         if fingerprint not in _loaded:
@@ -196,9 +200,9 @@ def _rebuilt(report: Mapping[str, Any], label: Label) -> BaseException:
         error: BaseException = kind.__new__(kind, *report["args"])
         error.args = report["args"]
         vars(error).update(report["fields"])
-        error.add_note(f"in shard {label.index} {dict(label.address)}")
+        error.add_note(f"in {_place(label)}")
         return error
-    error = SimulationError(f"shard {label.index} {dict(label.address)} failed: {report['class']}: {report['text']}")
+    error = SimulationError(f"{_place(label)} failed: {report['class']}: {report['text']}")
     error.add_note(report["traceback"])
     return error
 
@@ -209,8 +213,10 @@ def _rebuilt(report: Mapping[str, Any], label: Label) -> BaseException:
 class DaskPool:
     """The workers of an existing Dask cluster.
 
-    The inputs are sent once and copied to every worker. A shard is a task of one thread; the scheduler repeats it when
-    its worker is lost. When every worker that held the inputs is lost, they are sent again.
+    The inputs are a task of their own, whose result is copied to every worker before the first shard is sent: the
+    scheduler prefers workers that hold what a task needs, so the others would stand idle. They travel once to each
+    worker, and because a task can be repeated they are not lost when every worker that held them is. (Scattered data
+    are.) A shard is a task of one thread; the scheduler repeats it when its worker is lost.
     """
 
     def __init__(self, work: Work, address: str, receive: Receiver, note: Callable[[str], None]) -> None:
@@ -220,35 +226,30 @@ class DaskPool:
         self._note = note
         self._client = _connect(address)
         self._token = uuid.uuid4().hex[:12]
-        self._lock = threading.RLock()
-        self._running: dict[int, tuple[Any, int]] = {}  # shard -> future, and the sending of the inputs it uses
-        self._tries: dict[int, int] = {}
-        self._labels: dict[int, Label] = {}
-        self._sending = 0
-        self._fruitless = 0  # sendings since a shard was last finished
-        self._closing = False
-        self._parcel: Any = None
-        self._capacity, self._looked = CHUNKS_PER_THREAD, 0.0
+        self._lock = threading.Lock()
+        self._running: dict[int, tuple[Any, Label]] = {}
+        self._capacity, self._looked, self._manned = CHUNKS_PER_THREAD, 0.0, True
         self._done: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         try:
-            self._wait_for_workers()
-            self._send()
+            if not self._client.nthreads():
+                note(f"waiting for the first worker of {address}")
+            self._parcel = self._send_inputs(make_parcel(work.function, work.pickled))
         except BaseException:
             self._client.close()
             raise
         self._collector = threading.Thread(target=self._collect, name="simhcc-dask", daemon=True)
         self._collector.start()
 
-    def _wait_for_workers(self) -> None:
-        if not self._client.nthreads():
-            self._note(f"waiting for the first worker of {self._address}")
-            while not self._client.nthreads() and not self._closing:
-                time.sleep(0.2)
-
-    def _send(self) -> None:
-        self._sending += 1
-        parcel = make_parcel(self._work.function, self._work.pickled)
-        self._parcel = self._client.scatter(parcel, broadcast=True, hash=False)
+    def _send_inputs(self, parcel: bytes) -> Any:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sending large graph")  # it is sent once, as that advises
+            future = self._client.submit(hand_on, parcel, key=f"simhcc-{self._token}-inputs", pure=False)
+        error = future.exception()
+        if error is not None:
+            raise InputError(f"a worker that cannot take the inputs: {error}", _SAME_EVERYWHERE, "dask") from error
+        with contextlib.suppress(Exception):  # a worker that leaves meanwhile; others fetch what they need
+            self._client.replicate([future])
+        return future
 
     def capacity(self) -> int:
         """Shards to keep submitted: four for each thread that the cluster has now."""
@@ -256,21 +257,20 @@ class DaskPool:
         if now - self._looked >= CAPACITY_SECONDS:
             self._looked = now
             with contextlib.suppress(OSError, ValueError):  # a lost scheduler shows itself in the futures
-                self._capacity = CHUNKS_PER_THREAD * max(1, sum(self._client.nthreads().values()))
+                threads = sum(self._client.nthreads().values())
+                if threads == 0 and self._manned:
+                    self._note(f"no worker is left at {self._address}; waiting for one to join")
+                self._manned = threads > 0
+                self._capacity = CHUNKS_PER_THREAD * max(1, threads)
         return self._capacity
 
     def submit(self, index: int, address: Address) -> None:
         """Send one shard to the cluster."""
+        label = Label(self._work.fingerprint, index, address)
+        arguments = (self._work.function, self._work.shapes, label, self._parcel)
+        future = self._client.submit(remote_shard, *arguments, key=f"simhcc-{self._token}-{index}", pure=False)
         with self._lock:
-            self._labels[index] = Label(self._work.fingerprint, index, address)
-            self._tries[index] = 0
-            self._start(index)
-
-    def _start(self, index: int) -> None:
-        key = f"simhcc-{self._token}-{index}-{self._tries[index]}"
-        arguments = (self._work.function, self._work.shapes, self._labels[index], self._parcel)
-        future = self._client.submit(remote_shard, *arguments, key=key, pure=False)
-        self._running[index] = (future, self._sending)
+            self._running[index] = (future, label)
         self._watch(index, future)
 
     def _watch(self, index: int, future: Any) -> None:
@@ -292,75 +292,41 @@ class DaskPool:
 
     def _fetch(self, indices: list[int]) -> None:
         with self._lock:
-            futures = {index: self._running[index] for index in indices if index in self._running}
-        finished = {index: future for index, (future, _) in futures.items() if future.status == "finished"}
+            running = {index: self._running[index] for index in indices if index in self._running}
+        finished = {index: future for index, (future, _) in running.items() if future.status == "finished"}
         # "skip" gives None for a result that was lost on the way; its future is looked at again below
         results = self._client.gather(finished, errors="skip") if finished else {}
-        for index, (future, sending) in futures.items():
+        for index, (future, label) in running.items():
             if results.get(index) is not None:
-                self._finish(index, self._outcome(index, results[index]))
+                self._finish(index, self._outcome(label, results[index]))
             elif future.status == "error":
-                self._finish(index, Outcome(error=self._task_error(index, future.exception())))
+                self._finish(index, Outcome(error=_task_error(label, future.exception())))
             elif future.status == "cancelled":
-                self._repeat(index, sending)
+                self._finish(index, Outcome(error=SimulationError(f"{self._lost}: {_place(label)} was cancelled")))
             else:  # the scheduler is repeating it
                 self._watch(index, future)
+
+    @property
+    def _lost(self) -> str:
+        return f"the Dask scheduler {self._address} was lost or gave up this run"
 
     def _finish(self, index: int, outcome: Outcome) -> None:
         with self._lock:
             self._running.pop(index, None)
-            del self._labels[index], self._tries[index]
-            self._fruitless = 0 if outcome.error is None else self._fruitless
         self._receive(index, outcome)
 
-    def _outcome(self, index: int, result: bytes | dict[str, Any]) -> Outcome:
-        label = self._labels[index]
+    def _outcome(self, label: Label, result: bytes | dict[str, Any]) -> Outcome:
         if isinstance(result, dict):
             return Outcome(error=_rebuilt(result, label))
         data = bytearray(result)
         try:
             arrays = unpack(data, label)
         except Damaged as problem:
-            return Outcome(error=SimulationError(f"shard {index} arrived damaged from a worker: {problem}"))
+            return Outcome(error=SimulationError(f"{_place(label)} arrived damaged from a worker: {problem}"))
         return Outcome(data=data) if self._work.as_file else Outcome(arrays=arrays)
 
-    def _task_error(self, index: int, error: BaseException) -> BaseException:
-        name = type(error).__name__
-        if name == "KilledWorker":
-            text = f"{self._place(index)} took several workers down with it: {error}"
-            wrapped: BaseException = SimulationError(f"{text}\n{_TOO_LARGE}")
-        elif isinstance(error, ImportError):
-            wrapped = InputError(f"a worker that cannot import what it needs: {error}", _SAME_EVERYWHERE, "dask")
-        else:
-            wrapped = SimulationError(f"shard {index} failed on a worker: {name}: {error}")
-        wrapped.__cause__ = error
-        return wrapped
-
-    def _repeat(self, index: int, sending: int) -> None:
-        """A future was cancelled because what it needed is lost: send the inputs again if need be, and submit again."""
-        with self._lock:
-            if self._client.status != "running":
-                error = f"the connection to the Dask scheduler {self._address} was lost"
-                self._finish(index, Outcome(error=SimulationError(error)))
-            elif self._fruitless > SENDINGS:
-                error = (
-                    f"all workers were lost {SENDINGS} times without finishing a shard, the last {self._place(index)}"
-                )
-                self._finish(index, Outcome(error=SimulationError(f"{error}\n{_TOO_LARGE}")))
-            else:
-                if sending == self._sending:
-                    self._fruitless += 1
-                    self._note("the inputs were lost with a worker; sending them again")
-                    self._wait_for_workers()
-                    self._send()
-                self._tries[index] += 1
-                self._start(index)
-
-    def _place(self, index: int) -> str:
-        return f"shard {index} {dict(self._labels[index].address)}"
-
     def _fail(self, error: BaseException) -> None:
-        wrapped = SimulationError(f"the Dask cluster {self._address} failed: {type(error).__name__}: {error}")
+        wrapped = SimulationError(f"{self._lost}: {type(error).__name__}: {error}")
         wrapped.__cause__ = error
         with self._lock:
             indices = list(self._running)
@@ -369,17 +335,33 @@ class DaskPool:
 
     def close(self) -> None:
         """Cancel what has not finished; keep what has."""
-        self._closing = True
         with self._lock:
-            waiting = [future for future, _ in self._running.values() if future.status == "pending"]
-            for index in [index for index, (future, _) in self._running.items() if future.status == "pending"]:
-                del self._running[index]
+            waiting = [index for index, (future, _) in self._running.items() if future.status == "pending"]
+            futures = [self._running.pop(index)[0] for index in waiting]
         self._done.put(None)
-        self._collector.join()
-        with contextlib.suppress(Exception):  # the scheduler may be gone, which is no reason to lose what is here
-            if waiting:
-                self._client.cancel(waiting)
+        self._collector.join(ANSWER_SECONDS)  # it fetches what is finished, unless the scheduler has gone
+        with contextlib.suppress(Exception):  # which is no reason to lose what is here
+            if futures:
+                self._client.cancel(futures)
             self._client.close()
+
+
+def _place(label: Label) -> str:
+    return f"shard {label.index} {dict(label.address)}"
+
+
+def _task_error(label: Label, error: BaseException) -> BaseException:
+    """What Dask itself says of a task, as a person needs it."""
+    name = type(error).__name__
+    if name == "KilledWorker":
+        text = f"{_place(label)} took several workers down with it: {error}"
+        wrapped: BaseException = SimulationError(f"{text}\n{_TOO_LARGE}")
+    elif isinstance(error, ImportError) or isinstance(error.__cause__, ImportError):
+        wrapped = InputError(f"a worker that cannot import what it needs: {error}", _SAME_EVERYWHERE, "dask")
+    else:
+        wrapped = SimulationError(f"{_place(label)} failed on a worker: {name}: {error}")
+    wrapped.__cause__ = error
+    return wrapped
 
 
 _TOO_LARGE = "The memory of a worker may be too small; use smaller shards or larger workers."

@@ -239,9 +239,12 @@ class Results:
         self._arrived.put((index, outcome))
 
     def _next_arrival(self) -> tuple[int, Outcome]:
-        while True:  # with a time limit, or Windows would not see Ctrl-C
-            with contextlib.suppress(queue.Empty):
-                return self._arrived.get(timeout=TICK_SECONDS)
+        while True:
+            try:
+                return self._arrived.get(timeout=TICK_SECONDS)  # without a limit Windows would not see Ctrl-C
+            except queue.Empty:
+                if self._pool is not None:
+                    self._pool.capacity()  # which says when a cluster has no worker left
 
     def _take_arrived(self) -> None:
         with contextlib.suppress(queue.Empty):

@@ -247,7 +247,7 @@ def test_marginals_against_closed_forms():
 
 
 def test_fitting_finds_the_stored_adjustments_again():
-    population = load_population("china_advanced_liver_confined_thrombus")
+    population = load_population("talentop")
     fit = fit_population(population.moved({}))
     assert set(fit.population.adjustments) == set(population.adjustments)
     for name, move in population.adjustments.items():

@@ -463,12 +463,15 @@ def test_one_row_of_arms_serves_all_replicates() -> None:
 def test_read_only_transposed_and_other_inputs_are_understood() -> None:
     trials = many(8)
     analyse(trials)
-    time = np.asfortranarray(trials["time"])
-    time.setflags(write=False)
+    frozen = trials["time"].copy()
+    frozen.setflags(write=False)
     compiled_before = len(getattr(_analyse_block, "signatures", ()))
-    mine = analyse_replicates(time, trials["event"].astype(float), trials["arm"] == 1, landmarks=(6,), tau=24)
+    mine = analyse_replicates(frozen, trials["event"].astype(float), trials["arm"] == 1, landmarks=(6,), tau=24)
+    turned = np.asfortranarray(trials["time"])
+    again = analyse_replicates(turned, trials["event"].astype(int), trials["arm"], landmarks=(6,), tau=24)
     plain = analyse_replicates(trials["time"], trials["event"], trials["arm"], landmarks=(6,), tau=24)
     np.testing.assert_array_equal(mine.log_hr, plain.log_hr)
+    np.testing.assert_array_equal(again.log_hr, plain.log_hr)
     # Nothing was compiled a second time for them.
     assert len(getattr(_analyse_block, "signatures", ())) == compiled_before
 

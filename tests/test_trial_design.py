@@ -230,9 +230,9 @@ def test_outlook_gathers_the_parts() -> None:
     assert view.posterior == current.combined_with(prior)
     assert view.no_effect < view.predictive < view.current_trend < view.planned
     assert outlook(current, fraction, design, 0.7).posterior == current
-    # A hazard ratio exactly at the critical value of the last look, observed there, has z equal to the bound.
-    final = HazardRatio(view.critical_hr[1], current.log_se * math.sqrt(fraction))
-    assert final.z == pytest.approx(design.bounds[2], rel=1e-12)
+    # A hazard ratio exactly at the critical value of a look, observed there, has z equal to its bound.
+    for hr, t, bound in zip(view.critical_hr, view.fractions, view.bounds, strict=True):
+        assert HazardRatio(hr, current.log_se * math.sqrt(fraction / t)).z == pytest.approx(bound, rel=1e-12)
 
 
 # ------------------------------------------------------------------------------------------- simulated trials

@@ -166,7 +166,7 @@ def numeric_table(table: object, key: str) -> pd.DataFrame:
                 f"{word} {shown(labels[labels.duplicated()][0])} more than once", f"each {word} once", key=key
             )
     try:
-        result = table.astype(np.float64)
+        result = table.copy().astype(np.float64)
     except (TypeError, ValueError) as problem:
         raise InputError(f"something that is not a number ({problem})", "numbers", key=key) from None
     values = result.to_numpy()
@@ -178,7 +178,7 @@ def numeric_table(table: object, key: str) -> pd.DataFrame:
             "a finite number everywhere; leave out what has no value (for example a strategy with an unpriced drug)",
             key=key,
         )
-    return result.copy()
+    return result
 
 
 def shown(label: object) -> str:

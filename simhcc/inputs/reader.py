@@ -351,7 +351,7 @@ class _Builder:
             raise self._fail(event, "lists or mappings nested too deeply", f"at most {MAX_DEPTH} levels", path)
         for key, line in below.items():
             self.lines.setdefault(path + key, line)
-        return _copy(value)
+        return value
 
     def _sequence(self, events: Any, path: KeyPath, depth: int) -> list[Tree]:
         items: list[Tree] = []

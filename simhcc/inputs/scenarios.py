@@ -66,7 +66,7 @@ class Scenario:
     extends: tuple[str, ...]
     place: Place
     files: tuple[tuple[str, str], ...]
-    user_dir: Path | None = None
+    user_dir: Path
     _origin: Mapping[str, tuple[Document, KeyPath]] = field(
         repr=False, compare=False, default_factory=lambda: FrozenMap({})
     )
@@ -167,7 +167,8 @@ def load_scenario(id_or_path: str | Path, user_dir: str | Path | None = None) ->
         extends=tuple(model.id for model in models[1:]),
         place=first.place(),
         files=_files_read(documents, strategies, population),
-        user_dir=None if user_dir is None else Path(user_dir),
+        # Kept, so that the numbers are the same wherever they are read, for example in a worker.
+        user_dir=(Path.cwd() if user_dir is None else Path(user_dir)).resolve(),
         _origin=FrozenMap(origin),
     )
 

@@ -90,13 +90,17 @@ def test_evppi_finds_a_curved_and_skewed_effect():
     assert row["Terms"] > 4.0
 
 
-def test_evppi_of_a_group_sees_a_pure_interaction():
+@pytest.mark.parametrize("method", ["spline", "gp"])
+def test_evppi_of_a_group_sees_a_pure_interaction(method):
     # INMB = x y: alone neither says anything; together E[max(0, xy)] = E|x| E|y| / 2 = 1 / pi
+    if method == "gp":
+        pytest.importorskip("sklearn")
     rng = np.random.default_rng(3)
-    x, y = rng.standard_normal((2, N))
-    psa = Psa(pd.DataFrame({"A": 0.0, "B": np.zeros(N)}), pd.DataFrame({"A": 0.0, "B": x * y}))
+    n = N if method == "spline" else N // 4
+    x, y = rng.standard_normal((2, n))
+    psa = Psa(pd.DataFrame({"A": 0.0, "B": np.zeros(n)}), pd.DataFrame({"A": 0.0, "B": x * y}))
     inputs = pd.DataFrame({"x": x, "y": y})
-    table = evppi(psa, inputs, {"x": ["x"], "xy": ["x", "y"]}, wtp=1.0).set_index("Group")
+    table = evppi(psa, inputs, {"x": ["x"], "xy": ["x", "y"]}, wtp=1.0, method=method).set_index("Group")
     assert abs(table.loc["xy", "EVPPI"] - 1.0 / math.pi) < 4.9 * table.loc["xy", "SE"]
     assert table.loc["x", "EVPPI"] < 0.03
 

@@ -61,7 +61,7 @@ def evppi(
     Note, Rule_Value, R2, Terms, and Population_EVPPI when a population is given.
 
     SE joins the uncertainty of the regression (posterior draws of its coefficients) and of the mean over draws. An
-    estimate is clipped to lie between 0 and EVPI, and to be no lower than the estimate of any other group of this
+    estimate is clipped to be no higher than EVPI, and no lower than the estimate of any other group of this
     call all of whose parameters it contains, since more information cannot be worth less; Clipped and Note report it.
     Note also names constant parameters (worth nothing) and says when the regression was simplified for want of draws.
     EVPPI is biased upward by overfitting, Rule_Value downward by the errors of its rule: the mean gain, in draws not
@@ -80,7 +80,7 @@ def evppi(
         for name in sorted(named, key=lambda name: len(named[name])):
             members = set(named[name])
             row, simpler = _partial(table[named[name]], increments, method, seed)
-            floor, why = 0.0, "raised to 0"
+            floor, why = 0.0, ""
             for other, amount in done.items():
                 if set(named[other]) <= members and amount > floor:
                     floor, why = amount, f"raised to its subgroup {other}"
@@ -135,7 +135,7 @@ def evsi(
     draw's parameters (`simulate_summaries`, or the caller's own). Net benefit is regressed on them as in `evppi`.
 
     One row per WTP and n: WTP, n, EVSI (currency per person), SE, EVSI_Raw, Clipped, Note, Rule_Value, R2, Terms, and
-    Population_EVSI. Estimates are clipped to lie between 0 and EVPI. They are not forced to rise with n: studies of
+    Population_EVSI. Estimates are clipped to be no higher than EVPI. They are not forced to rise with n: studies of
     different sizes may report different things.
     """
     tables = {n: _summary_table(summaries[n], psa.costs.index, f"summaries[{n}]") for n in _sizes(list(summaries))}
@@ -145,8 +145,8 @@ def evsi(
         for n, table in tables.items():
             row, simpler = _partial(table, increments, method, seed)
             raw = float(row.pop("EVPPI_Raw"))
-            kept = min(max(raw, 0.0), ceiling)
-            note = "" if abs(kept - raw) <= _ROUNDING * ceiling else "raised to 0" if raw < 0.0 else "lowered to EVPI"
+            kept = min(raw, ceiling)
+            note = "lowered to EVPI" if raw - kept > _ROUNDING * ceiling else ""
             rows.append(
                 {
                     "WTP": value,
@@ -202,7 +202,7 @@ def evsi_moment_matching(
             explained = np.array([n / (n + half) for half in halves])
             drawn = known.mean(axis=0) + np.sqrt(explained) * (known - known.mean(axis=0))
             smallest = float(explained.min()) if len(explained) else np.nan
-            rows.append({"WTP": value, "n": n, "EVSI": max(_gain(drawn), 0.0), "Explained": smallest})
+            rows.append({"WTP": value, "n": n, "EVSI": _gain(drawn), "Explained": smallest})
     return pd.DataFrame(rows)
 
 
@@ -248,10 +248,11 @@ def _increments(psa: Psa, wtp: float) -> Floats:
 
 
 def _gain(increments: Floats) -> float:
-    """E[max(0, increments)] - max(0, E[increments]): the value of knowing conditional means before choosing."""
-    if increments.shape[1] == 0:
-        return 0.0
-    return float(np.maximum(increments.max(axis=1), 0.0).mean() - max(increments.mean(axis=0).max(), 0.0))
+    """E[max(0, increments)]: the value of knowing conditional means before choosing.
+
+    What is chosen now is worth 0, since the increments are over the strategy with the highest expected NMB.
+    """
+    return float(np.maximum(increments.max(axis=1, initial=0.0), 0.0).mean())
 
 
 def _partial(table: pd.DataFrame, increments: Floats, method: str, seed: int) -> tuple[dict[str, float], str]:
@@ -267,11 +268,10 @@ def _partial(table: pd.DataFrame, increments: Floats, method: str, seed: int) ->
     guess = fitted.held_out(_PARTS)
     pick = guess.argmax(axis=1)
     earned = np.where(guess.max(axis=1) > 0.0, increments[np.arange(len(increments)), pick], 0.0)
-    rule_value = float(earned.mean() - max(increments.mean(axis=0).max(), 0.0))
     row = {
         "EVPPI_Raw": _gain(fitted.values),
         "SE": float(np.sqrt(regression + sampling)),
-        "Rule_Value": rule_value,
+        "Rule_Value": float(earned.mean()),
         "R2": float(fitted.r_squared.max()),
         "Terms": float(fitted.degrees.max()),
     }

@@ -984,6 +984,8 @@ class Rewards(NamedTuple):
     cell_first: at.Ints
     """(cells + 1,): range of the rate terms that apply in a cell"""
     cell_term: at.Ints
+    cell_parts: at.Ints
+    """(cells, 3): state, local treatment, systemic treatment"""
     terms: at.Ints
     """(terms, 2): channel, number that holds the amount"""
     administrations: at.Ints
@@ -1139,6 +1141,9 @@ class _RewardBuilder:
             channel_scale=np.array([c.scale for c in self.channels], dtype=np.float64),
             cell_first=cell_first,
             cell_term=np.ascontiguousarray(cell_term[:, 0]),
+            cell_parts=np.ascontiguousarray(
+                np.stack(np.unravel_index(np.arange(cells), shape)[:3], axis=1).astype(np.int64)
+            ),
             terms=_ints(self.terms, 2),
             administrations=administration_rows,
             administration_first=administration_first,

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from simhcc.engine import kernel
 from simhcc.engine import layout as at
 from simhcc.engine.arithmetic import exp_
-from simhcc.engine.compiled import compiled, inline
+from simhcc.engine.compiled import entry, inline, part
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-LANES = 8
-"""partial sums that a leaf keeps side by side, so that adding is not one long chain"""
+LANES = 4
+"""Durations are added up in so many partial sums a leaf (patient modulo LANES), so that adding is not one long chain."""
 
 
 class Sums(NamedTuple):
@@ -58,7 +58,7 @@ class Plan(NamedTuple):
     step: Floats
     """(1,): months between grid times"""
     grid: Ints
-    """(1,): number of grid times after 0"""
+    """(2,): number of grid times after 0; 1 if state occupancy is kept"""
 
 
 class Work(NamedTuple):
@@ -78,6 +78,8 @@ class Work(NamedTuple):
     """(channels, cells) of the draw and strategy at hand"""
     months: Floats
     """(groups, visits in the buffer)"""
+    weights: Floats
+    """(groups, block): discount factor at the end of the patient's last visit"""
     totals: Floats
     """(channels, block)"""
     ended: Floats
@@ -91,15 +93,13 @@ class Work(NamedTuple):
     intervals: Floats
     """(intervals, block): until when an interval reward has been paid"""
     durations: Floats
-    """(leaves, groups, cells)"""
+    """(leaves x LANES, groups, cells)"""
     quantities: Floats
     """(leaves, terms)"""
     marked: Floats
     """(marks, block)"""
     values: Floats
     """(strategies, columns, block)"""
-    lanes: Floats
-    """(3, LANES)"""
 
 
 @inline
@@ -148,16 +148,13 @@ def _administrations(rate, period, first, most, since, entered, left):  # type: 
     return result
 
 
-@compiled(_nrt=False)
-def absorb(model, rewards, draw, work, cohort, first, step, grid, occupancy, strategy):  # type: ignore[no-untyped-def]
+@part
+def absorb(rewards, draw, work, cohort, first, step, grid, traced, occupancy, strategy):  # type: ignore[no-untyped-def]
     """Turn the visits and marks in the buffers into sums, and empty the buffers.
 
     `first` is the block's first column in `cohort`.
     """
     visits = work.control[at.CONTROL_VISITS]
-    systemics = model.size[at.SIZE_SYSTEMIC]
-    tags = model.size[at.SIZE_TAGS]
-    locals_ = model.size[at.SIZE_LOCAL]
     groups = rewards.discount.shape[0]
     channels = rewards.channel_group.shape[0]
     age_row = rewards.size[1]
@@ -173,24 +170,30 @@ def absorb(model, rewards, draw, work, cohort, first, step, grid, occupancy, str
             for i in range(visits):
                 work.months[group, i] = work.visit_reals[at.VISIT_LEFT, i] - work.visit_reals[at.VISIT_ENTERED, i]
         else:
+            # A visit begins where the patient's last one ended, so one exponential a visit is enough.
             for i in range(visits):
-                entered = exp_(-rate * work.visit_reals[at.VISIT_ENTERED, i])
-                work.months[group, i] = (entered - exp_(-rate * work.visit_reals[at.VISIT_LEFT, i])) / rate
+                work.months[group, i] = exp_(-rate * work.visit_reals[at.VISIT_LEFT, i])
+            scale = 1.0 / rate
+            for i in range(visits):
+                p = np.uint64(work.visit_integers[at.VISIT_PATIENT, i])
+                weight = work.months[group, i]
+                work.months[group, i] = (work.weights[group, p] - weight) * scale
+                work.weights[group, p] = weight
         for i in range(visits):
-            leaf = np.uint64(work.visit_integers[at.VISIT_PATIENT, i]) >> np.uint64(10)
+            p = np.uint64(work.visit_integers[at.VISIT_PATIENT, i])
             cell = np.uint64(work.visit_integers[at.VISIT_IN_CELL, i])
-            work.durations[leaf, group, cell] += work.months[group, i]
+            place = (p >> np.uint64(10)) * np.uint64(LANES) + (p & np.uint64(LANES - 1))
+            work.durations[place, group, cell] += work.months[group, i]
     for channel in range(channels):
         group = rewards.channel_group[channel]
         for i in range(visits):
             p = np.uint64(work.visit_integers[at.VISIT_PATIENT, i])
             cell = np.uint64(work.visit_integers[at.VISIT_IN_CELL, i])
             work.totals[channel, p] += work.rates[channel, cell] * work.months[group, i]
-    if grid > 0:
-        by_state = locals_ * systemics * tags
+    if traced == 1:
         top = float(grid + 1)
         for i in range(visits):
-            state = work.visit_integers[at.VISIT_IN_CELL, i] // by_state
+            state = rewards.cell_parts[work.visit_integers[at.VISIT_IN_CELL, i], 0]
             begin = int(min(np.ceil(work.visit_reals[at.VISIT_ENTERED, i] / step), top))
             end = int(min(np.ceil(work.visit_reals[at.VISIT_LEFT, i] / step), top))
             occupancy[strategy, state, begin] += 1
@@ -199,10 +202,8 @@ def absorb(model, rewards, draw, work, cohort, first, step, grid, occupancy, str
         per_slot = (rewards.administration_first.shape[0] - 1) // 2
         for i in range(visits):
             p = work.visit_integers[at.VISIT_PATIENT, i]
-            treated = work.visit_integers[at.VISIT_IN_CELL, i] // tags
             for slot in range(2):
-                given = treated % systemics if slot == 1 else (treated // systemics) % locals_
-                place = slot * per_slot + given
+                place = slot * per_slot + rewards.cell_parts[work.visit_integers[at.VISIT_IN_CELL, i], 1 + slot]
                 for row in range(rewards.administration_first[place], rewards.administration_first[place + 1]):
                     term = rewards.administrations[row, 0]
                     channel = rewards.terms[term, 0]
@@ -262,7 +263,7 @@ def absorb(model, rewards, draw, work, cohort, first, step, grid, occupancy, str
     work.control[at.CONTROL_MARKS] = 0
 
 
-@compiled(_nrt=False)
+@part
 def _begin(model, rewards, draw, work, count, horizon):  # type: ignore[no-untyped-def]
     """Empty the sums of a block and price every cell for this draw."""
     cells = model.size[at.SIZE_CELLS]
@@ -278,11 +279,15 @@ def _begin(model, rewards, draw, work, count, horizon):  # type: ignore[no-untyp
             work.rates[rewards.terms[term, 0], cell] += rewards.numbers[draw, rewards.terms[term, 1]]
     leaves = (count + at.LEAF - 1) // at.LEAF
     for leaf in range(leaves):
-        for group in range(rewards.discount.shape[0]):
-            for cell in range(cells):
-                work.durations[leaf, group, cell] = 0.0
+        for lane in range(leaf * LANES, (leaf + 1) * LANES):
+            for group in range(rewards.discount.shape[0]):
+                for cell in range(cells):
+                    work.durations[lane, group, cell] = 0.0
         for term in range(rewards.terms.shape[0]):
             work.quantities[leaf, term] = 0.0
+    for group in range(rewards.discount.shape[0]):
+        for k in range(count):
+            work.weights[group, k] = 1.0
     for k in range(count):
         work.ended[k] = horizon
         work.died[k] = 0
@@ -302,7 +307,7 @@ def _begin(model, rewards, draw, work, count, horizon):  # type: ignore[no-untyp
     work.control[at.CONTROL_MARKS] = 0
 
 
-@compiled(_nrt=False)
+@part
 def _finish(model, rewards, plan, draw, work, cohort, first, count, strategy, row, sums, counted, horizon):  # type: ignore[no-untyped-def]
     """After a strategy's histories have ended: intervals cut at the end of life, time to death, endpoints, columns."""
     for reward in range(rewards.mark_rewards.shape[0]):
@@ -373,7 +378,8 @@ def _finish(model, rewards, plan, draw, work, cohort, first, count, strategy, ro
             for place in range(rewards.cell_first[cell], rewards.cell_first[cell + 1]):
                 term = rewards.cell_term[place]
                 group = rewards.channel_group[rewards.terms[term, 0]]
-                work.quantities[leaf, term] += work.durations[leaf, group, cell]
+                for lane in range(leaf * LANES, (leaf + 1) * LANES):
+                    work.quantities[leaf, term] += work.durations[lane, group, cell]
         for term in range(rewards.terms.shape[0]):
             sums.quantities[row + leaf, strategy, term] = work.quantities[leaf, term]
         end = min((leaf + 1) * at.LEAF, count)
@@ -387,43 +393,43 @@ def _finish(model, rewards, plan, draw, work, cohort, first, count, strategy, ro
             sums.mark_counts[row + leaf, strategy, mark, 1] = squares
 
 
-@inline
-def _sum_leaf(values, one, other, column, begin, end, lanes):  # type: ignore[no-untyped-def]
+@part
+def _sum_leaf(values, one, other, column, begin, end):  # type: ignore[no-untyped-def]
     """(count, sum, sum of squares) over a leaf of values[one] - values[other], or of values[one] if `other` < 0.
 
-    Patient i goes to lane i mod LANES and the lanes are added in order: fixed by the leaf alone.
+    Four partial sums, patient i in number i mod 4, are added in order: fixed by the leaf alone. Patients whose value is
+    NaN (the origin of an endpoint never came) are not counted.
     """
-    for lane in range(LANES):
-        lanes[0, lane] = 0.0
-        lanes[1, lane] = 0.0
-        lanes[2, lane] = 0.0
-    full = begin + (end - begin) // LANES * LANES
-    for base in range(begin, full, LANES):
-        for lane in range(LANES):
-            x = values[one, column, base + lane]
-            if other >= 0:
-                x = x - values[other, column, base + lane]
-            there = 1.0 if x == x else 0.0
-            x = x if x == x else 0.0
-            lanes[0, lane] += there
-            lanes[1, lane] += x
-            lanes[2, lane] += x * x
-    for k in range(full, end):
-        x = values[one, column, k]
+    s0 = s1 = s2 = s3 = 0.0
+    q0 = q1 = q2 = q3 = 0.0
+    missing = 0
+    k = begin
+    while k < end:
+        x0 = values[one, column, k]
+        x1 = values[one, column, k + 1] if k + 1 < end else 0.0
+        x2 = values[one, column, k + 2] if k + 2 < end else 0.0
+        x3 = values[one, column, k + 3] if k + 3 < end else 0.0
         if other >= 0:
-            x = x - values[other, column, k]
-        if x == x:
-            lanes[0, k - full] += 1.0
-            lanes[1, k - full] += x
-            lanes[2, k - full] += x * x
-    number = 0.0
-    total = 0.0
-    squares = 0.0
-    for lane in range(LANES):
-        number += lanes[0, lane]
-        total += lanes[1, lane]
-        squares += lanes[2, lane]
-    return number, total, squares
+            x0 = x0 - values[other, column, k]
+            x1 = x1 - values[other, column, k + 1] if k + 1 < end else 0.0
+            x2 = x2 - values[other, column, k + 2] if k + 2 < end else 0.0
+            x3 = x3 - values[other, column, k + 3] if k + 3 < end else 0.0
+        if not (x0 + x1 + x2 + x3 == x0 + x1 + x2 + x3):
+            missing += int(x0 != x0) + int(x1 != x1) + int(x2 != x2) + int(x3 != x3)
+            x0 = x0 if x0 == x0 else 0.0
+            x1 = x1 if x1 == x1 else 0.0
+            x2 = x2 if x2 == x2 else 0.0
+            x3 = x3 if x3 == x3 else 0.0
+        s0 += x0
+        s1 += x1
+        s2 += x2
+        s3 += x3
+        q0 += x0 * x0
+        q1 += x1 * x1
+        q2 += x2 * x2
+        q3 += x3 * x3
+        k += 4
+    return float(end - begin - missing), ((s0 + s1) + s2) + s3, ((q0 + q1) + q2) + q3
 
 
 @inline
@@ -440,7 +446,7 @@ def _cross_leaf(values, one, other, first, second, begin, end):  # type: ignore[
     return total
 
 
-@compiled(_nrt=False)
+@part
 def _reduce(plan, work, strategies, columns, count, row, sums):  # type: ignore[no-untyped-def]
     """Sum the columns of all strategies, and of their paired differences, leaf by leaf."""
     leaves = (count + at.LEAF - 1) // at.LEAF
@@ -449,7 +455,7 @@ def _reduce(plan, work, strategies, columns, count, row, sums):  # type: ignore[
         end = min(begin + at.LEAF, count)
         for strategy in range(strategies):
             for column in range(columns):
-                number, total, squares = _sum_leaf(work.values, strategy, -1, column, begin, end, work.lanes)
+                number, total, squares = _sum_leaf(work.values, strategy, -1, column, begin, end)
                 sums.columns[row + leaf, strategy, column, 0] = number
                 sums.columns[row + leaf, strategy, column, 1] = total
                 sums.columns[row + leaf, strategy, column, 2] = squares
@@ -461,7 +467,7 @@ def _reduce(plan, work, strategies, columns, count, row, sums):  # type: ignore[
             one = plan.pairs[pair, 0]
             other = plan.pairs[pair, 1]
             for column in range(columns):
-                number, total, squares = _sum_leaf(work.values, one, other, column, begin, end, work.lanes)
+                number, total, squares = _sum_leaf(work.values, one, other, column, begin, end)
                 sums.pairs[row + leaf, pair, column, 0] = number
                 sums.pairs[row + leaf, pair, column, 1] = total
                 sums.pairs[row + leaf, pair, column, 2] = squares
@@ -482,7 +488,7 @@ def _of(models, strategy):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-@compiled(_nrt=False)
+@entry
 def run_items(
     models, rewards, plan, cohort, column, initial, starts, ids, lucks, k0, k1, horizon, patients, block, first_item, last_item,
     first_draw, work, sums, failed,
@@ -523,7 +529,7 @@ def run_items(
                     work.mark_integers, work.control,
                 )  # fmt: skip
                 absorb(
-                    model, rewards, draw, work, cohort, first, plan.step[0], plan.grid[0], sums.occupancy, strategy
+                    rewards, draw, work, cohort, first, plan.step[0], plan.grid[0], plan.grid[1], sums.occupancy, strategy
                 )
             if status != at.OK:
                 failed[0] = draw
@@ -578,15 +584,15 @@ def allocate(models: at.Model, rewards: object, plan: Plan, block: int) -> Work:
         control=np.zeros(at.CONTROLS, dtype=np.int64),
         rates=np.zeros((max(channels, 1), cells)),
         months=np.zeros((max(groups, 1), buffer)),
+        weights=np.zeros((max(groups, 1), block)),
         totals=np.zeros((max(channels, 1), block)),
         ended=np.zeros(block),
         died=np.zeros(block, dtype=np.int64),
         reached=np.zeros((max(endpoints, 1), block)),
         origins=np.zeros((max(endpoints, 1), block)),
         intervals=np.zeros((max(int(rewards.size[0]), 1), block)),  # type: ignore[attr-defined]
-        durations=np.zeros((leaves, max(groups, 1), cells)),
+        durations=np.zeros((leaves * LANES, max(groups, 1), cells)),
         quantities=np.zeros((leaves, max(rewards.terms.shape[0], 1))),  # type: ignore[attr-defined]
         marked=np.zeros((max(marks, 1), block)),
         values=np.zeros((strategies, max(columns, 1), block)),
-        lanes=np.zeros((3, LANES)),
     )

@@ -53,6 +53,8 @@ class Evaluation:
     """keep the paired difference of every two strategies, not only of each with the comparator"""
     grid_step: float | None = 1.0
     """months between the points of survival curves and state occupancy; None keeps no curves"""
+    trace: bool = False
+    """keep the share of patients in each state at each grid time"""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -424,7 +426,10 @@ class Prepared:
             pairs=np.array([[ids.index(a), ids.index(b)] for a, b in evaluation.pair_ids], dtype=np.int64).reshape(-1, 2),
             crosses=np.array([[channel[a], channel[b]] for a, b in evaluation.crosses], dtype=np.int64).reshape(-1, 2),
             step=np.array([step or 1.0]),
-            grid=np.array([0 if step is None else int(np.floor(evaluation.horizon / step))], dtype=np.int64),
+            grid=np.array(
+                [0 if step is None else int(np.floor(evaluation.horizon / step)), int(evaluation.trace and step is not None)],
+                dtype=np.int64,
+            ),
         )
 
     def chunks(self, threads: int) -> list[tuple[int, int]]:
@@ -447,7 +452,7 @@ class Prepared:
             crosses=np.zeros((leaves, strategies + pairs, max(len(self.evaluation.crosses), 1))),
             quantities=np.zeros((leaves, strategies, terms)),
             endpoint_counts=np.zeros((draws, strategies, endpoints, grid + 2), dtype=np.int64),
-            occupancy=np.zeros((strategies, len(self.names.states), grid + 2), dtype=np.int64),
+            occupancy=np.zeros((strategies, len(self.names.states), grid + 2 if self.plan.grid[1] else 1), dtype=np.int64),
             mark_counts=np.zeros((leaves, strategies, marks, 2)),
         )
 

@@ -150,6 +150,21 @@ def inline(function: Callable[..., Any]) -> Any:
     return njit(forceinline=True, error_model="numpy", nogil=True)(function)
 
 
+def part(function: Callable[..., Any]) -> Any:
+    """Compile a part of the kernel: called by compiled code only, and never allocating.
+
+    Without wrappers for Python, which for dozens of arrays take longer to compile than the function, and without reference
+    counts, whose atomic operations would cost a third of the run. `_nrt` is an option that Numba does not document; a
+    test says whether it still exists.
+    """
+    return compiled(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+
+
+def entry(function: Callable[..., Any]) -> Any:
+    """Compile a part of the kernel that Python calls."""
+    return compiled(_nrt=False, no_cfunc_wrapper=True)(function)
+
+
 class _ColdCompile(event.Listener):
     """Says something once, when Numba starts to compile rather than to load from its cache."""
 

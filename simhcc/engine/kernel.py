@@ -14,7 +14,7 @@ import numpy as np
 
 from simhcc.engine import layout as at
 from simhcc.engine.arithmetic import exp_, log_
-from simhcc.engine.compiled import compiled, inline
+from simhcc.engine.compiled import entry, inline, part
 from simhcc.engine.effects import active_effect, next_scan, solve_under_effects, spend_under_effects
 from simhcc.engine.hazards import cumulative, cumulative_block, inverse, inverse_block
 from simhcc.engine.programs import run_program
@@ -43,6 +43,17 @@ def _draw(patient, luck, purpose, entry, firing, k0, k1):  # type: ignore[no-unt
 
 
 @inline
+def _gather_addresses(integers, lists, row, begin, count, entries, patient0):  # type: ignore[no-untyped-def]
+    """Lay the address words of the listed patients side by side; the firing is in integers[FIRING]."""
+    for k in range(count):
+        p = lists[row, begin + k]
+        patient = patient0 + p
+        entry = np.uint64(integers[entries, p] - 1)
+        lists[at.ADDRESS_PATIENT, k] = patient & _LOW
+        lists[at.ADDRESS_OCCURRENCE, k] = occurrence_word(patient >> _SHIFT, entry, np.uint64(integers[at.FIRING, p]))
+
+
+@inline
 def _limited_exp(x):  # type: ignore[no-untyped-def]
     """Exponential of a log multiplier limited to +-700; minus infinity gives 0 and NaN stays NaN."""
     limited = min(max(x, -at.LARGEST_LOG_MULTIPLIER), at.LARGEST_LOG_MULTIPLIER)
@@ -51,7 +62,7 @@ def _limited_exp(x):  # type: ignore[no-untyped-def]
     return y if x == x else x
 
 
-@compiled(_nrt=False)
+@entry
 def begin_block(model, reals, integers, lists, queued, cohort, column, initial, first, count):  # type: ignore[no-untyped-def]
     """Put `count` patients, columns `first` and on of `cohort`, at the start node at time 0.
 
@@ -62,7 +73,10 @@ def begin_block(model, reals, integers, lists, queued, cohort, column, initial, 
     for row in range(at.TEMPORARY):
         for k in range(count):
             reals[row, k] = 0.0
-    for row in range(at.INTEGERS + size[at.SIZE_NODES]):
+    for row in range(at.CHOICE):
+        for k in range(count):
+            integers[row, k] = 0
+    for row in range(at.INTEGERS, at.INTEGERS + size[at.SIZE_NODES]):
         for k in range(count):
             integers[row, k] = 0
     keep = at.REALS + size[at.SIZE_REGISTERS]
@@ -112,11 +126,11 @@ def _close_visit(p, reals, integers, visit_reals, visit_integers, filled):  # ty
     return filled
 
 
-@compiled(_nrt=False)
+@part
 def _multipliers(
     model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1
 ):  # type: ignore[no-untyped-def]
-    """Fill the row of multipliers for the listed patients; return whether all are exactly one."""
+    """Fill the row of multipliers for the listed patients."""
     program = model.transitions[transition, at.TRANSITION_PROGRAM]
     number = model.transitions[transition, at.TRANSITION_MULTIPLIER]
     if program >= 0:
@@ -126,13 +140,12 @@ def _multipliers(
         )  # fmt: skip
         for k in range(count):
             reals[_MULTIPLIER, k] = _limited_exp(reals[at.REALS, k])
-        return False
+        return
     value = 1.0
     if number >= 0:
         value = model.numbers[draw, number]
     for k in range(count):
         reals[_MULTIPLIER, k] = value
-    return value == 1.0
 
 
 @inline
@@ -167,7 +180,7 @@ def _hazard(model, hazard, draw):  # type: ignore[no-untyped-def]
     return family, p0, p1, cure, offset, model.hazards[hazard, at.HAZARD_TABLE_COUNT]
 
 
-@compiled(_nrt=False)
+@part
 def _fresh_times(
     model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1, horizon
 ):  # type: ignore[no-untyped-def]
@@ -177,22 +190,27 @@ def _fresh_times(
     purpose = np.uint64(columns[transition, at.TRANSITION_PURPOSE])
     clock = columns[transition, at.TRANSITION_CLOCK]
     entries = at.INTEGERS + node
-    one = _multipliers(
-        model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1
-    )
-    for k in range(count):
-        p = lists[at.LIST, k]
-        patient = patient0 + np.uint64(p)
-        u = _draw(patient, luck, purpose, np.uint64(integers[entries, p] - 1), _ZERO, k0, k1)
-        reals[_WORK, k] = -log_(u)
+    program = columns[transition, at.TRANSITION_PROGRAM]
+    constant = 1.0
+    if columns[transition, at.TRANSITION_MULTIPLIER] >= 0:
+        constant = model.numbers[draw, columns[transition, at.TRANSITION_MULTIPLIER]]
     keep = model.nodes[node, at.NODE_CAN_STAY] == 1
+    if program >= 0 or keep or columns[transition, at.TRANSITION_HAS_EFFECT] == 1:
+        _multipliers(model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1)
+    # The addresses lie side by side: a loop with look-ups in it would not become vector code.
+    for k in range(count):
+        u = uniform(lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1)
+        reals[_WORK, k] = -log_(u)
     store = at.REALS + size[at.SIZE_REGISTERS] + at.KEPT * columns[transition, at.TRANSITION_STORE]
     if keep:
         for k in range(count):
             reals[store + at.KEPT_THRESHOLD, lists[at.LIST, k]] = reals[_WORK, k]
-    if not one:
+    if program >= 0:
         for k in range(count):
             reals[_WORK, k] = reals[_WORK, k] / reals[_MULTIPLIER, k]
+    elif constant != 1.0:
+        for k in range(count):
+            reals[_WORK, k] = reals[_WORK, k] / constant
     if clock != at.CLOCK_STATE:
         age_row = attributes + size[at.SIZE_AGE_ATTRIBUTE]
         for k in range(count):
@@ -282,7 +300,7 @@ def _stratum(model, transition, attributes, reals, p):  # type: ignore[no-untype
     return level
 
 
-@compiled(_nrt=False)
+@part
 def _kept_times(
     model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1, horizon
 ):  # type: ignore[no-untyped-def]
@@ -406,7 +424,7 @@ def _kept_times(
         reals[_LATENT, k] = latent
 
 
-@compiled(_nrt=False)
+@part
 def _scheduled_times(
     model, draw, node, event, begins, reals, integers, lists, count, attributes, patient0, luck, k0, k1
 ):  # type: ignore[no-untyped-def]
@@ -475,7 +493,7 @@ def _scheduled_times(
                 reals[_LATENT, k] = np.inf
 
 
-@compiled(_nrt=False)
+@part
 def _open_visits(model, node, reals, integers, lists, count, attributes, visit_reals, visit_integers, control):  # type: ignore[no-untyped-def]
     """Close the open visit of listed patients whose state, treatment or tag changed, and open the next one."""
     size = model.size
@@ -515,7 +533,7 @@ def _open_visits(model, node, reals, integers, lists, count, attributes, visit_r
     control[at.CONTROL_VISITS] = filled
 
 
-@compiled(_nrt=False)
+@part
 def _pass_time(
     model, draw, node, begins, count, reals, integers, lists, visit_reals, visit_integers, control, patient0, luck,
     k0, k1, horizon,
@@ -554,6 +572,7 @@ def _pass_time(
         reals[_BEST, k] = horizon
         integers[at.FIRING, p] = 0
         integers[at.CHOICE, k] = edges
+    _gather_addresses(integers, lists, at.LIST, 0, count, at.INTEGERS + node, patient0)
     bad = False
     for transition in range(first_transition, end_transition):
         if begins and model.transitions[transition, at.TRANSITION_LIFE] < 0:
@@ -667,7 +686,7 @@ def _pass_time(
     return at.OK
 
 
-@compiled(_nrt=False)
+@part
 def _take_chance(model, draw, node, count, reals, integers, lists, control, patient0, luck, k0, k1):  # type: ignore[no-untyped-def]
     """Draw a branch for each listed patient: the first whose cumulative weight exceeds u x total; the last takes the rest."""
     size = model.size
@@ -694,10 +713,11 @@ def _take_chance(model, draw, node, count, reals, integers, lists, control, pati
             if not (reals[total, k] > 0.0 and reals[total, k] < np.inf and reals[_OTHER, k] >= 0.0):
                 control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.LIST, k])
                 return at.ERROR_WEIGHTS
+    _gather_addresses(integers, lists, at.LIST, 0, count, entries, patient0)
     for k in range(count):
-        p = lists[at.LIST, k]
-        patient = patient0 + np.uint64(p)
-        reals[_WORK, k] = _draw(patient, luck, purpose, np.uint64(integers[entries, p] - 1), _ZERO, k0, k1)
+        reals[_WORK, k] = uniform(
+            lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1
+        )
         integers[at.CHOICE, k] = 0
     if program >= 0:
         total = at.REALS + branches - 1
@@ -718,7 +738,7 @@ def _take_chance(model, draw, node, count, reals, integers, lists, control, pati
     return at.OK
 
 
-@compiled(_nrt=False)
+@part
 def _follow_edges(
     model, node, draw, count, groups, reals, integers, lists, queued, visit_reals, visit_integers, mark_reals,
     mark_integers, control, patient0, luck, k0, k1,
@@ -814,7 +834,7 @@ def _follow_edges(
     control[at.CONTROL_VISITS] = visits
 
 
-@compiled(_nrt=False)
+@entry
 def advance(
     model, draw, horizon, patient0, luck, k0, k1, reals, integers, lists, queued, groups, visit_reals, visit_integers,
     mark_reals, mark_integers, control,

@@ -279,8 +279,10 @@ INTEGERS = 17
 # Rows of the lists of patients, before the queues (entering by node, then staying by node).
 LIST = 0
 GROUPED = 1
-CHANGED = 2
-LISTS = 3
+# Address words of the random numbers of the patients of a list: patient and occurrence.
+ADDRESS_PATIENT = 2
+ADDRESS_OCCURRENCE = 3
+LISTS = 4
 
 LEAF = 1024
 """patients whose outcomes are summed together before sums are added, in order (rule 15)"""

@@ -10,11 +10,11 @@ import numpy as np
 
 from simhcc.engine import layout as at
 from simhcc.engine.arithmetic import exp_, log_, normal_quantile
-from simhcc.engine.compiled import compiled
+from simhcc.engine.compiled import part
 from simhcc.engine.rng import occurrence_word, uniform
 
 
-@compiled(_nrt=False)
+@part
 def run_program(
     code, first, last, numbers, draw, reals, integers, lists, row, begin, count, attributes, node, patient0, luck, k0, k1
 ):  # type: ignore[no-untyped-def]
@@ -57,12 +57,19 @@ def run_program(
         elif operation == at.LOAD_UNIFORM:
             purpose = np.uint64(x)
             entries = at.INTEGERS + node
+            # Gathering apart from computing: a loop with look-ups in it would not become vector code.
             for k in range(count):
                 p = lists[row, begin + k]
-                patient = patient0 + np.uint64(p)
+                patient = patient0 + p
                 entry = np.uint64(integers[entries, p] - 1)
-                word = occurrence_word(patient >> np.uint64(32), entry, np.uint64(integers[at.FIRING, p]))
-                reals[to, k] = uniform(patient & np.uint64(0xFFFFFFFF), luck, purpose, word, k0, k1)
+                lists[at.ADDRESS_PATIENT, k] = patient & np.uint64(0xFFFFFFFF)
+                lists[at.ADDRESS_OCCURRENCE, k] = occurrence_word(
+                    patient >> np.uint64(32), entry, np.uint64(integers[at.FIRING, p])
+                )
+            for k in range(count):
+                reals[to, k] = uniform(
+                    lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1
+                )
         elif operation == at.LOAD_LOOKUP:
             top = z - 1
             for k in range(count):

@@ -64,7 +64,7 @@ def _upper_tail(z):
 
 
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640629")
-TAILS = np.concatenate([np.linspace(-37.0, 37.0, 149), np.linspace(-0.01, 0.01, 21), [50.0, 100.0, 200.0, 440.0]])
+TAILS = np.concatenate([np.linspace(-37.03, 37.01, 151), np.linspace(-0.01, 0.01, 21), [50.1, 100.3, 200.7, 440.9]])
 
 
 # -- accuracy ---------------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def test_power_keeps_its_accuracy_for_large_results():
 
 def test_normal_log_sf_is_precise_far_into_both_tails():
     exact = _exact(lambda z: _upper_tail(z).ln() if z > 0 else -_minus_log1p(_upper_tail(-z)), TAILS)
-    assert _relative(a.normal_log_sf_array(TAILS), exact) < 1e-14
+    assert _relative(a.normal_log_sf_array(TAILS), exact) < 5e-15
 
 
 def _minus_log1p(p):
@@ -132,7 +132,7 @@ def test_normal_isf_log_solves_its_equation_from_1e_300_to_1e5():
         for found, target in zip(z, h, strict=True):
             reached, hazard = _cumulative_and_hazard(Decimal(float(found)))
             error = float((reached - Decimal(float(target))) / hazard)
-            assert abs(error) <= 1e-13 * abs(found) + 1e-16, (target, found, error)
+            assert abs(error) <= (3e-15 if abs(found) < 13.0 else 4e-14) * abs(found), (target, found, error)
 
 
 def test_normal_quantile_solves_its_equation():
@@ -147,7 +147,7 @@ def test_normal_quantile_solves_its_equation():
             at = Decimal(float(found))
             density = (-at * at / 2).exp() / (2 * PI).sqrt()
             error = float((_upper_tail(-at) - Decimal(float(target))) / density)
-            assert abs(error) <= 1e-13 * abs(found) + 1e-16, (target, found, error)
+            assert abs(error) <= (3e-15 if abs(found) < 13.0 else 4e-14) * abs(found), (target, found, error)
 
 
 def test_normal_quantile_is_odd():

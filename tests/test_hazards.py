@@ -100,7 +100,7 @@ def test_the_cumulative_hazard_is_the_integral_of_the_hazard(name, cure):
             limit=200,
         )
         expected = -math.log(cure + (1 - cure) * math.exp(-integral))
-        assert _cumulative(CASES[name], u, cure)[0] == pytest.approx(expected, rel=1e-9)
+        assert _cumulative(CASES[name], u, cure)[0] == pytest.approx(expected, rel=1e-9, abs=0.0)
 
 
 def test_cumulative_hazards_agree_with_scipy():
@@ -159,10 +159,10 @@ def test_the_cumulative_hazard_is_precise_for_small_times(cure):
         ("exponential", lambda u: 0.05 * u),
     ]:
         u = 1e-15 if name in ("gompertz, rising", "exponential") else 1e-8
-        assert _cumulative(CASES[name], u, cure)[0] == pytest.approx((1 - cure) * leading(u), rel=1e-13), name
+        assert _cumulative(CASES[name], u, cure)[0] == pytest.approx((1 - cure) * leading(u), rel=1e-13, abs=0.0), name
     z = (math.log(1e-3) - 2.5) / 1.1
     expected = (1 - cure) * special.ndtr(z)
-    assert _cumulative(CASES["lnorm"], 1e-3, cure)[0] == pytest.approx(expected, rel=1e-12)
+    assert _cumulative(CASES["lnorm"], 1e-3, cure)[0] == pytest.approx(expected, rel=1e-12, abs=0.0)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -285,7 +285,11 @@ def test_blocks_may_work_in_place_and_touch_only_their_part(name):
             place = u.copy()
             with np.errstate(all="ignore"):
                 block(family, p0, p1, cure, TABLES, offset, count, place, place, 37, scratch)
+            apart = np.full(50, -7.0)
+            with np.errstate(all="ignore"):
+                block(family, p0, p1, cure, TABLES, offset, count, u, apart, 37, scratch)
             assert np.array_equal(place[:37], expected(CASES[name], u[:37], cure))
+            assert np.array_equal(place[:37], apart[:37]) and (apart[37:] == -7.0).all()
             assert np.array_equal(place[37:], u[37:]) and (scratch[37:] == -7).all()
 
 

@@ -170,7 +170,6 @@ def expm1_(x):  # type: ignore[no-untyped-def]
     p = hi + (_exp_bend(hi - lo) - lo)
     half = real_((bits_(shifted) + _BIAS_HALF) << _BITS_52)
     y = (half * p + (half - 0.5)) * 2.0
-    y = p if k == 0.0 else y
     return INF if x > _EXP_HIGH else y
 
 

@@ -19,15 +19,18 @@ from numpy.typing import NDArray
 
 from simhcc import outcomes as _outcomes
 from simhcc.engine import compiled as _compiled
+from simhcc.engine import kernel
 from simhcc.engine import layout as at
 from simhcc.engine.rng import split_seed
 from simhcc.errors import ModelError, SimulationError
+from simhcc.expressions import Expression, as_expression, evaluate
 from simhcc.graph import Channel, Endpoint, Pathway, Reward, Strategy
 from simhcc.model import Names, RewardNames, Values, build, build_rewards, draws_of, names_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+COMPILING = "Compiling the simulation engine (once, about a minute) ..."
 CHUNKS_PER_THREAD = 4
 MOST_ITEMS_PATIENTS = 400_000
 """patient-strategies in one chunk, so that Ctrl-C and progress are never far away"""
@@ -215,6 +218,30 @@ class Outcomes:
         lower = _quantile_time(curve, grid, np.maximum(0.5 - error, 0.0)[..., None])
         return (lower - upper) / 2.0
 
+    def repriced(self, evaluation: Evaluation, values: Values) -> Floats:
+        """Channel means under new amounts without a new simulation: (draws, strategies, channels).
+
+        `evaluation` has the rewards of this run with other amounts, and `values` the numbers they are priced with; the
+        quantities (discounted months, administrations, marks) are those of this run. Raises ModelError when anything but
+        amounts differs.
+        """
+        if len(evaluation.rewards) != len(self.terms):
+            raise ModelError(f"{len(evaluation.rewards)} rewards cannot reprice a run with {len(self.terms)}")
+        channel = {c.id: position for position, c in enumerate(evaluation.channels)}
+        means = np.zeros((self.draws, len(self.strategies), len(channel)))
+        for position, (new, old) in enumerate(zip(evaluation.rewards, self.terms, strict=True)):
+            amount = "amount" if hasattr(old, "amount") else "rate"
+            if type(new) is not type(old) or _without(new, amount) != _without(old, amount):
+                raise ModelError(f"reward {position + 1} ({new.channel}) differs from the run's in more than its amount")
+            try:
+                price = evaluate(as_expression(getattr(new, amount)), values)
+            except ModelError as error:
+                raise ModelError(f"reward {position + 1} ({new.channel}): {error}") from None
+            scale = evaluation.channels[channel[new.channel]].scale
+            priced = np.broadcast_to(price, (self.draws,))[:, None] * self.quantities[:, :, position]
+            means[:, :, channel[new.channel]] += priced * scale
+        return means
+
     def mark_table(self) -> pd.DataFrame:
         """Mean number of each mark per patient, with its Monte-Carlo error, over all draws."""
         n = self.patients * self.draws
@@ -227,6 +254,16 @@ class Outcomes:
             for j, m in enumerate(self.marks)
         ]
         return pd.DataFrame(rows)
+
+
+def _without(reward: Reward, amount: str) -> dict[str, object]:
+    """A reward's fields but its amount, expressions by their structure."""
+    fields = {}
+    for name in reward.__dataclass_fields__:
+        value = getattr(reward, name)
+        fields[name] = value.key if isinstance(value, Expression) else value
+    fields.pop(amount)
+    return fields
 
 
 def _mean(sums: Floats) -> Floats:
@@ -492,7 +529,7 @@ class Prepared:
         chunks = self.chunks(threads)
         total = self.empty(self.draws, self.draws)
         done = 0
-        with _compiled.compiling("Compiling the simulation engine (once; about half a minute) ..."):
+        with _compiled.compiling(COMPILING):
             for (first, last), (draw_of, sums) in self._ordered(chunks, threads):
                 _add(total, sums, draw_of, first // self.blocks)
                 done += last - first
@@ -563,6 +600,103 @@ class Prepared:
             grid_step=self.evaluation.grid_step,
             names=self.names,
         )
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Visits and marks of individual patients, by name, in order of patient and time."""
+
+    visits: pd.DataFrame
+    """patient, state, local, systemic, tags, entered, left, local_since, systemic_since, ended_by ("horizon" or node/edge)"""
+    marks: pd.DataFrame
+    """patient, mark, time"""
+
+
+def histories(
+    evaluation: Evaluation,
+    values: Values,
+    cohort: CohortLike | None = None,
+    *,
+    strategy: str,
+    patients: int,
+    draw: int = 0,
+    luck: int | None = None,
+    first_patient: int = 0,
+    block: int = 4096,
+) -> Histories:
+    """Whole histories of patients under one strategy and one draw, for reading, testing and figures.
+
+    The same lives as `simulate` sums up: patient `first_patient` + i is column i of `cohort`. Memory grows with `patients`.
+    Raises what `simulate` raises, and ModelError for an unknown strategy.
+    """
+    run = Prepared(evaluation, values, cohort, patients, draw if luck is None else luck, first_patient, False, block)
+    if strategy not in evaluation.ids:
+        raise ModelError(f"strategy {strategy!r} is not one of {', '.join(evaluation.ids)}")
+    if not 0 <= draw < run.draws:
+        raise ModelError(f"draw {draw} does not exist; there are {run.draws}")
+    position = evaluation.ids.index(strategy)
+    model = at.Model(*(np.ascontiguousarray(field[position]) for field in run.models))
+    work = _outcomes.allocate(run.models, run.rewards, run.plan, run.block)
+    visits: list[tuple[Ints, Floats]] = []
+    marks: list[tuple[Ints, Floats]] = []
+    horizon = float(evaluation.horizon)
+    with _compiled.compiling(COMPILING), np.errstate(all="ignore"):
+        for begin in range(0, patients, run.block):
+            count = min(run.block, patients - begin)
+            kernel.begin_block(
+                model, work.reals, work.integers, work.lists, work.queued, run.cohort, run.columns, run.initial,
+                int(run.starts[draw]) + begin, count,
+            )  # fmt: skip
+            work.control[:] = 0
+            status = at.BUFFER_FULL
+            while status == at.BUFFER_FULL:
+                status = kernel.advance(
+                    model, draw, horizon, np.uint64(run.ids[draw] + begin), run.luck[draw], run.key[0], run.key[1],
+                    work.reals, work.integers, work.lists, work.queued, work.groups, work.visit_reals,
+                    work.visit_integers, work.mark_reals, work.mark_integers, work.control,
+                )  # fmt: skip
+                filled, marked = int(work.control[at.CONTROL_VISITS]), int(work.control[at.CONTROL_MARKS])
+                offset = np.array([[begin + first_patient], [0], [0]])
+                visits.append((work.visit_integers[:, :filled] + offset, work.visit_reals[:, :filled].copy()))
+                marks.append((work.mark_integers[:, :marked] + offset[:2], work.mark_reals[:marked].copy()))
+                work.control[at.CONTROL_VISITS] = work.control[at.CONTROL_MARKS] = 0
+            if status != at.OK:
+                patient = begin + first_patient + int(work.control[at.CONTROL_ERROR_PATIENT])
+                raise SimulationError(
+                    f"strategy {strategy!r}, draw {draw}: patient {patient} {at.ERROR_WORDS[int(status)]}, at node "
+                    f"{run.names.nodes[int(work.control[at.CONTROL_ERROR_NODE])]!r}"
+                )
+    return Histories(_visit_table(run, position, visits), _mark_table(run, marks))
+
+
+def _visit_table(run: Prepared, strategy: int, parts: list[tuple[Ints, Floats]]) -> pd.DataFrame:
+    integers = np.concatenate([i for i, _ in parts], axis=1)
+    reals = np.concatenate([r for _, r in parts], axis=1)
+    names = names_of(run.evaluation.pathway, [run.evaluation.strategies[strategy]])
+    cells = {int(cell): run.names.cell_words(int(cell)) for cell in np.unique(integers[at.VISIT_IN_CELL])}
+    words = [cells[int(cell)] for cell in integers[at.VISIT_IN_CELL]]
+    table = pd.DataFrame({"patient": integers[at.VISIT_PATIENT]})
+    for name in ("state", "local", "systemic", *(tag for tag, _ in run.names.tags)):
+        table[name] = [word[name] for word in words]
+    table["entered"] = reals[at.VISIT_ENTERED]
+    table["left"] = reals[at.VISIT_LEFT]
+    table["local_since"] = reals[at.VISIT_LOCAL_SINCE]
+    table["systemic_since"] = reals[at.VISIT_SYSTEMIC_SINCE]
+    ended = integers[at.VISIT_ENDED_BY]
+    table["ended_by"] = ["horizon" if edge == at.ENDED_BY_HORIZON else names.edges[edge] for edge in ended]
+    return table.sort_values(["patient", "entered"], kind="stable").reset_index(drop=True)
+
+
+def _mark_table(run: Prepared, parts: list[tuple[Ints, Floats]]) -> pd.DataFrame:
+    integers = np.concatenate([i for i, _ in parts], axis=1)
+    table = pd.DataFrame(
+        {
+            "patient": integers[at.MARK_PATIENT],
+            "mark": [run.names.marks[mark] for mark in integers[at.MARK_NAME]],
+            "time": np.concatenate([r for _, r in parts]),
+        }
+    )
+    return table.sort_values(["patient", "time"], kind="stable").reset_index(drop=True)
 
 
 def _add(total: _outcomes.Sums, part: _outcomes.Sums, draw_of: Ints, first_draw: int) -> None:

@@ -190,12 +190,16 @@ def test_a_scheduler_and_workers_started_by_hand_give_the_same_bits(tmp_path):
     expected = local(job, tmp_path / "local")
     with scheduler_by_hand(tmp_path) as (_, address), contextlib.ExitStack() as stack:
         first = stack.enter_context(worker_by_hand(address, "--no-nanny"))
-        with run(job, tmp_path / "run", dask=address) as results:
+
+        def send_another(step):
+            if "no worker is left" in step.text:
+                stack.enter_context(worker_by_hand(address))
+
+        with run(job, tmp_path / "run", dask=address, progress=send_another) as results:
             for shard in results:
-                if shard.index == 4:  # the only worker, and with it the only copy of the inputs; another joins later
+                if shard.index == 4:  # the only worker, and with it the only copy of the inputs
                     os.killpg(first.pid, signal.SIGKILL)
                     first.wait()
-                    stack.enter_context(worker_by_hand(address))
         assert results.computed == 30
     assert shard_files(tmp_path / "run") == expected
 

@@ -461,6 +461,8 @@ def publish(folder: str | Path, name: str, writer: Callable[[Path], None], repla
                 os.rename(old, target)
         for leftover in root.glob(f".{name}.new-*"):
             shutil.rmtree(leftover)
+        if target.exists() and not target.is_dir():
+            raise InputError("a file in the place of the results", "another folder", name, str(root))
         if target.exists() and not replace:
             raise InputError(
                 "results that are complete", "--overwrite to replace them, or another folder", name, str(root)

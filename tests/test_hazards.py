@@ -99,7 +99,7 @@ def test_the_cumulative_hazard_is_the_integral_of_the_hazard(name, cure):
             epsrel=1e-11,
             limit=200,
         )
-        expected = -math.log(cure + (1 - cure) * math.exp(-integral))
+        expected = -math.log1p((1 - cure) * math.expm1(-integral))
         assert _cumulative(CASES[name], u, cure)[0] == pytest.approx(expected, rel=1e-9, abs=0.0)
 
 

@@ -1,0 +1,217 @@
+"""Systemic regimens and local treatments: what is given, and which numbers of `params/treatments.yaml` a start brings.
+
+A patient carries the numbers of the running regimen as attributes, so that no expression has to ask which of many
+regimens it is. `start` gives the updates of an edge that starts a regimen, `stop` those of one that empties the slot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simhcc.expressions import Expression, Operand, attribute, log, lookup, parameter, where
+from simhcc.graph import Effect, Treatment
+from simhcc.pathway.attributes import NEVER
+
+EARLY_RECURRENCE = "early_recurrence"
+SUPPRESSION_SWITCH = "structure.eradication_instead_of_rate"
+
+
+@dataclass(frozen=True)
+class Regimen:
+    """A systemic regimen: drug classes, whether its numbers are those of a later line, and where it borrows from."""
+
+    id: str
+    label: str
+    ici: bool = False
+    tki: bool = False
+    anti_vegf: bool = False
+    ctla4: bool = False
+    lenvatinib: bool = False
+    later_line: bool = False
+    adjuvant: bool = False
+    months: str | None = None
+    """parameter that holds the planned months of treatment"""
+    numbers_of: str | None = None
+    """regimen whose toxicity, stopping and suppression it takes, where it has none of its own"""
+    response_of: str | None = None
+    """regimen whose time to response it takes"""
+
+
+REGIMENS: tuple[Regimen, ...] = (
+    Regimen("sorafenib", "sorafenib", tki=True),
+    Regimen("lenvatinib", "lenvatinib", tki=True, lenvatinib=True),
+    Regimen("atezo_bev", "atezolizumab + bevacizumab", ici=True, anti_vegf=True),
+    Regimen("sintilimab_bev", "sintilimab + bevacizumab", ici=True, anti_vegf=True),
+    Regimen("camre_rivo", "camrelizumab + rivoceranib", ici=True, tki=True),
+    Regimen("stride", "tremelimumab + durvalumab", ici=True, ctla4=True),
+    Regimen("stride_len", "tremelimumab + durvalumab + lenvatinib", ici=True, ctla4=True, tki=True, lenvatinib=True),
+    Regimen("len_pembro", "lenvatinib + pembrolizumab", ici=True, tki=True, lenvatinib=True),
+    Regimen(
+        "nivo_ipi", "nivolumab + ipilimumab", ici=True, ctla4=True, months="treatments.nivo_ipi.drugs.nivolumab.max_months"
+    ),
+    Regimen("atezo_bev_tiragolumab", "atezolizumab + bevacizumab + tiragolumab", ici=True, anti_vegf=True),
+    Regimen(
+        "atezo_bev_ipilimumab",
+        "atezolizumab + bevacizumab + ipilimumab",
+        ici=True,
+        anti_vegf=True,
+        ctla4=True,
+        months="treatments.atezo_bev_ipilimumab.drugs.atezolizumab.max_months",
+    ),
+    Regimen("durvalumab", "durvalumab", ici=True),
+    Regimen("durva_bev", "durvalumab + bevacizumab", ici=True, anti_vegf=True),
+    Regimen("pembrolizumab", "pembrolizumab", ici=True, later_line=True),
+    Regimen("regorafenib", "regorafenib", tki=True, later_line=True),
+    Regimen("cabozantinib", "cabozantinib", tki=True, later_line=True),
+    Regimen("apatinib", "apatinib", tki=True, later_line=True),
+    Regimen("ramucirumab", "ramucirumab", anti_vegf=True, later_line=True),
+    Regimen("adjuvant_sorafenib", "adjuvant sorafenib", tki=True, adjuvant=True),
+    Regimen("adjuvant_atezo_bev", "adjuvant atezolizumab + bevacizumab", ici=True, anti_vegf=True, adjuvant=True),
+    Regimen("adjuvant_pembrolizumab", "adjuvant pembrolizumab", ici=True, adjuvant=True),
+    Regimen("adjuvant_camre_rivo", "adjuvant camrelizumab + rivoceranib", ici=True, tki=True, adjuvant=True),
+    Regimen(
+        "adjuvant_camre_rivo_6m",
+        "adjuvant camrelizumab + rivoceranib, six months",
+        ici=True,
+        tki=True,
+        adjuvant=True,
+        numbers_of="adjuvant_camre_rivo",
+    ),
+    Regimen(
+        "neoadjuvant_camre_rivo",
+        "camrelizumab + rivoceranib before operation",
+        ici=True,
+        tki=True,
+        adjuvant=True,
+        numbers_of="adjuvant_camre_rivo",
+    ),
+)
+BY_ID = {regimen.id: regimen for regimen in REGIMENS}
+OWN_TACE_EFFECT = (
+    "atezo_bev",
+    "camre_rivo",
+    "durva_bev",
+    "durvalumab",
+    "len_pembro",
+    "lenvatinib",
+    "nivo_ipi",
+    "sintilimab_bev",
+    "stride",
+    "stride_len",
+)
+WITHOUT_RESIDUAL = ("durva_bev", "stride_len")
+LOCAL = {
+    "tace": "transarterial chemoembolisation",
+    "haic": "hepatic arterial infusion chemotherapy",
+    "rt": "radiotherapy of the thrombus",
+    "adjuvant_tace": "one adjuvant TACE",
+    "adjuvant_haic": "one adjuvant HAIC",
+}
+
+
+def _of(regimen: Regimen, name: str, own: bool = False) -> Expression:
+    return parameter(f"treatments.{regimen.id if own or regimen.numbers_of is None else regimen.numbers_of}.{name}")
+
+
+def early_stop_rate(regimen: Regimen) -> Expression:
+    """Rate per month of stopping for toxicity in the first months.
+
+    Stopping follows the course of severe toxicity: high in the first months, then a fixed part of it. The published share
+    who stopped by the median exposure is kept: rate x exposure = early rate x (early months + ratio x the rest).
+    """
+    exposure = _of(regimen, "exposure_median_months")
+    early, ratio = parameter("toxicity.early_months"), parameter("toxicity.late_to_early_ratio")
+    return _of(regimen, "discontinuation_rate_per_month") * exposure / (early + ratio * (exposure - early))
+
+
+def start(regimen_id: str) -> dict[str, Operand]:
+    """Updates of an edge that starts a regimen: its numbers, and the drug classes seen from now on."""
+    regimen = BY_ID[regimen_id]
+    severe, stopping = _of(regimen, "severe_toxicity_rate_early_per_month"), early_stop_rate(regimen)
+    updates: dict[str, Operand] = {
+        "log_drug": log(severe + stopping),
+        "regimen_p_stop": stopping / (severe + stopping),
+        "regimen_p_death": _of(regimen, "p_death_given_severe_toxicity"),
+        "regimen_months": NEVER,
+    }
+    if regimen.months is not None:
+        updates["regimen_months"] = parameter(regimen.months)
+    elif regimen.id != "neoadjuvant_camre_rivo" and regimen.adjuvant:
+        updates["regimen_months"] = _of(regimen, "max_duration_months", own=True)
+    if regimen.ici:
+        updates["seen_ici"] = 1.0
+    if regimen.tki:
+        updates["seen_tki"] = 1.0
+    if regimen.anti_vegf:
+        updates["seen_anti_vegf"] = 1.0
+    if regimen.ctla4:
+        updates["seen_ctla4"] = 1.0
+    if regimen.lenvatinib:
+        updates["seen_lenvatinib"] = 1.0
+    return updates | (_eradication(regimen) if regimen.adjuvant else _response(regimen))
+
+
+def _response(regimen: Regimen) -> dict[str, Operand]:
+    mix = f"treatments.{regimen.id}.response_mix"
+    long = _of(regimen, "p_long_control")
+    responding = parameter("systemic.p_responder_given_long_control")
+    tace = f"treatments.{regimen.id}" if regimen.id in OWN_TACE_EFFECT else None
+    dual = regimen.ctla4 and not regimen.anti_vegf
+    return {
+        "regimen_long": long,
+        "regimen_response": lookup(mix, 0.0) - responding * long,
+        "regimen_stable": lookup(mix, 1.0) - (1.0 - responding) * long,
+        "regimen_primary": lookup(mix, 2.0),
+        "regimen_early_progression": parameter(
+            f"systemic.p_early_progression_long_control_{'dual_ici' if dual else 'other'}"
+        ),
+        "regimen_log_hr": 0.0 if regimen.id in WITHOUT_RESIDUAL else _of(regimen, "progression_log_hr"),
+        "regimen_log_hr_responder": 0.0 if regimen.ici else log(parameter("systemic.progression_hr_responder_tki")),
+        "regimen_log_hr_tace": log(parameter(f"{tace}.tace_progression_hr" if tace else "combination.progression_hr_mean")),
+        "regimen_log_or_tace": log(parameter(f"{tace}.tace_response_or" if tace else "combination.response_or")),
+        "regimen_months_to_response": _of(regimen, "time_to_response_median_months"),
+        "regimen_later": float(regimen.later_line),
+    }
+
+
+def _eradication(regimen: Regimen) -> dict[str, Operand]:
+    """Occult disease is eradicated at the start with a probability; only where the structure says so."""
+    if regimen.id not in ("adjuvant_camre_rivo", "adjuvant_camre_rivo_6m", "adjuvant_atezo_bev", "neoadjuvant_camre_rivo"):
+        return {}
+    if regimen.id == "neoadjuvant_camre_rivo":
+        return {}
+    p = parameter(SUPPRESSION_SWITCH) * _of(regimen, "p_eradicate_occult")
+    from simhcc.expressions import uniform
+
+    return {"log_early": where(uniform("eradicated") < p, -NEVER, attribute("log_early"))}
+
+
+def stop() -> dict[str, Operand]:
+    """Updates of an edge that empties the systemic slot."""
+    return {"log_drug": -NEVER, "regimen_months": NEVER}
+
+
+def treatments() -> tuple[Treatment, ...]:
+    """All treatments with their effects on early recurrence; effects on other hazards are part of the patient's rates."""
+    systemic = [Treatment(r.id, "systemic", _suppression(r), r.label) for r in REGIMENS]
+    local = [Treatment(name, "local", _one_session(name), label) for name, label in LOCAL.items()]
+    return (*local, *systemic)
+
+
+def _suppression(regimen: Regimen) -> dict[str, Effect]:
+    if not regimen.adjuvant or regimen.id == "neoadjuvant_camre_rivo":
+        return {}
+    return {
+        EARLY_RECURRENCE: Effect(
+            ratio=_of(regimen, "speed"),
+            # With eradication the rest of the effect only postpones; without it a share of the risk is avoided for good.
+            share_postponed=where(parameter(SUPPRESSION_SWITCH), 1.0, _of(regimen, "share_postponed")),
+        )
+    }
+
+
+def _one_session(name: str) -> dict[str, Effect]:
+    if not name.startswith("adjuvant"):
+        return {}
+    ratio, months = parameter(f"treatments.{name}.hr_early"), parameter(f"treatments.{name}.effect_months")
+    return {EARLY_RECURRENCE: Effect(ratio=ratio, steps=((months, 1.0),))}

@@ -193,8 +193,8 @@ def stop() -> dict[str, Operand]:
 
 def treatments() -> tuple[Treatment, ...]:
     """All treatments with their effects on early recurrence; effects on other hazards are part of the patient's rates."""
-    systemic = [Treatment(r.id, "systemic", _suppression(r), r.label) for r in REGIMENS]
-    local = [Treatment(name, "local", _one_session(name), label) for name, label in LOCAL.items()]
+    systemic = [Treatment(id=r.id, slot="systemic", effects=_suppression(r), label=r.label) for r in REGIMENS]
+    local = [Treatment(id=name, slot="local", effects=_one_session(name), label=label) for name, label in LOCAL.items()]
     return (*local, *systemic)
 
 

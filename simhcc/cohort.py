@@ -158,8 +158,8 @@ def cohort_trace(
 
     `competing` says how the cumulative hazards dH_k of a cycle become probabilities:
     "proportional", p_k = (dH_k / dH)(1 - exp(-dH)) with dH their sum, exact where hazards keep their ratio within the
-    cycle; "ends_first", as in published tutorials: transitions into ends first, p = 1 - exp(-dH) of their sum, then each
-    other one 1 - exp(-dH_k) of those who survived; "separate", each 1 - exp(-dH_k).
+    cycle; "ends_first", as in published tutorials: transitions into ends first, p = 1 - exp(-dH) of their sum, then
+    each other one 1 - exp(-dH_k) of those who survived; "separate", each 1 - exp(-dH_k).
 
     `correction` turns counts at the cycle boundaries into time in state: a name of `CORRECTIONS`, or a weight for each
     of the cycles + 1 counts (`correction_weights`). Rates are discounted at the time of the count ("life-table":
@@ -494,11 +494,9 @@ class _Solver:
         boundaries = _boundaries(self.cycles, self.cycle)
         if transition.clock is Clock.AGE:
             assert self.pathway.age_years is not None
-            if self.pathway.age_years in self.numbers.changing:
-                raise ModelError(
-                    f"the cohort solver cannot run {place}: {self.numbers.changing[self.pathway.age_years]} changes the "
-                    "age on the way"
-                )
+            changed_by = self.numbers.changing.get(self.pathway.age_years)
+            if changed_by is not None:
+                raise ModelError(f"the cohort solver cannot run {place}: {changed_by} changes the age on the way")
             boundaries = boundaries + 12.0 * self.profile[self.pathway.age_years]
         steps = np.diff(cumulative_hazard(hazard, self.values, boundaries), axis=1)
         if transition.log_multiplier is not None:

@@ -24,6 +24,7 @@ LAYERS = (
     "economics",
     "runner",
     "simulation",
+    "cohort",
     "outcomes",
     "model",
     "pathway",

@@ -63,7 +63,7 @@ def spline(x: Floats, gamma: Sequence[float], knots: Sequence[float]) -> Floats:
     return gamma[0] + gamma[1] * x + gamma[2] * (cubed(middle) - share * cubed(low) - (1.0 - share) * cubed(high))
 
 
-# Each family by a stretch k of its time: hazard as declared, cumulative hazard. A stretch of 1.03 is 3 % longer.
+# Each family by a stretch k of its time: hazard as declared, cumulative hazard. At 1.03 all times are 3 % longer.
 GAMMA, KNOTS = (-3.2, 1.1, 0.02), (0.5, 2.5, 4.5)
 STEPS, RATES = (0.0, 8.0, 20.0, 50.0), (0.05, 0.02, 0.09, 0.03)
 HEIGHTS = (0.0, 0.35, 0.5, 2.2)

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from oracle import HORIZON, Life, Mark, Oracle, Visit
+import pytest
+from oracle import Life, Mark, Oracle, Visit
 
 from simhcc import outcomes
-from simhcc.engine import kernel
-from simhcc.engine import layout as at
-from simhcc.engine.rng import split_seed
-from simhcc.errors import SimulationError
+from simhcc.engine.arithmetic import log_array
+from simhcc.engine.rng import uniforms
 from simhcc.expressions import (
     MONTHS,
     MONTHS_IN_STATE,
@@ -52,8 +51,8 @@ from simhcc.graph import (
     Treatment,
     exponential,
 )
-from simhcc.model import Names, as_values, build, names_of
-from simhcc.simulation import Evaluation, Prepared
+from simhcc.model import as_values
+from simhcc.simulation import Evaluation, Histories, histories
 
 PLAIN = Strategy(id="plain")
 NEVER = exponential(0.0)
@@ -80,9 +79,7 @@ def only(name: str, *events: Any, **fields: Any) -> State:
     """A state with these transitions and scheduled events."""
     transitions = tuple(e for e in events if isinstance(e, Transition))
     scheduled = tuple(e for e in events if isinstance(e, Scheduled))
-    return State(
-        name=name, transitions=transitions, scheduled=tuple(e for e in events if e not in transitions), **fields
-    )
+    return State(name=name, transitions=transitions, scheduled=scheduled, **fields)
 
 
 def kernel_histories(
@@ -96,131 +93,66 @@ def kernel_histories(
     luck: int = 0,
     first_patient: int = 0,
     cohort: Mapping[str, Any] | None = None,
-    block: int | None = None,
+    block: int = 4096,
     buffer: int | None = None,
 ) -> list[Life]:
-    """Histories of patients `first_patient` and on, straight from the kernel, `block` patients at a time.
+    """Histories of patients `first_patient` and on from the kernel; `buffer` is how many visits its buffer holds."""
+    found = _histories(graph, strategy, numbers, patients, horizon, seed, luck, first_patient, cohort, block, buffer)
+    lives = [Life() for _ in range(patients)]
+    levels = {a.name: list(a.levels) for a in graph.attributes}
+    columns = found.visits.columns
+    for row in found.visits.to_dict("records"):
+        tags = tuple(levels[name].index(row[name]) for name in columns if name in graph.tag)
+        times = (row["entered"], row["left"], row["local_since"], row["systemic_since"])
+        lives[row["patient"] - first_patient].visits.append(
+            Visit(row["state"], row["local"], row["systemic"], tags, *times)
+        )
+    for row in found.marks.to_dict("records"):
+        lives[row["patient"] - first_patient].marks.append(Mark(row["mark"], row["time"]))
+    return lives
 
-    `buffer` is the number of visits (and of marks) that fit into the buffers before they must be emptied.
-    """
-    ended_by: list[list[str]] = []
-    return _histories(
-        graph, strategy, numbers or {}, patients, horizon, seed, luck, first_patient, cohort, block, buffer, ended_by
-    )
 
-
-def endings(
-    graph: Pathway, strategy: Strategy = PLAIN, numbers: Mapping[str, Any] | None = None, **fields: Any
-) -> list[list[str]]:
+def endings(graph: Pathway, *, patients: int, horizon: float) -> list[list[str]]:
     """What ended each visit of each patient: "node/edge" or "horizon"."""
-    ended_by: list[list[str]] = []
-    options = {"seed": 0, "luck": 0, "first_patient": 0, "cohort": None, "block": None, "buffer": None, **fields}
-    _histories(graph, strategy, numbers or {}, ended_by=ended_by, **options)
-    return ended_by
+    visits = _histories(graph, PLAIN, None, patients, horizon).visits
+    return [list(visits.ended_by[visits.patient == patient]) for patient in range(patients)]
 
 
 def _histories(
     graph: Pathway,
     strategy: Strategy,
-    numbers: Mapping[str, Any],
+    numbers: Mapping[str, Any] | None,
     patients: int,
     horizon: float,
-    seed: int,
-    luck: int,
-    first_patient: int,
-    cohort: Mapping[str, Any] | None,
-    block: int | None,
-    buffer: int | None,
-    ended_by: list[list[str]],
-) -> list[Life]:
-    names = names_of(graph, [strategy])
-    model = build(graph, strategy, as_values(numbers), names)
+    seed: int = 0,
+    luck: int = 0,
+    first_patient: int = 0,
+    cohort: Mapping[str, Any] | None = None,
+    block: int = 4096,
+    buffer: int | None = None,
+) -> Histories:
+    question = evaluation(graph, (strategy,), horizon=horizon, seed=seed, grid_step=None)
     given = {name: np.asarray(value, dtype=np.float64) for name, value in (cohort or {}).items()}
-    columns = np.full(max(len(names.attributes), 1), -1, dtype=np.int64)
-    initial = np.zeros(max(len(names.attributes), 1))
-    rows: list[Any] = []
-    for position, declared in enumerate(graph.attributes):
-        if declared.name in given:
-            columns[position] = len(rows)
-            rows.append(given[declared.name][:patients])
-        else:
-            assert declared.initial is not None
-            initial[position] = declared.initial
-    matrix = np.ascontiguousarray(np.stack(rows)) if rows else np.zeros((1, 1))
-    k0, k1 = split_seed(seed)
-    block = block or patients
-    work = workspace(model, block, buffer)
-    lives = [Life() for _ in range(patients)]
-    ended_by.extend([] for _ in range(patients))
-    for begin in range(0, patients, block):
-        count = min(block, patients - begin)
-        with np.errstate(all="ignore"):
-            kernel.begin_block(
-                model, work.reals, work.integers, work.lists, work.queued, matrix, columns, initial, begin, count
-            )
-            work.control[:] = 0
-            status = at.BUFFER_FULL
-            while status == at.BUFFER_FULL:
-                status = kernel.advance(
-                    model, 0, float(horizon), np.uint64(first_patient + begin), np.uint64(luck), k0, k1, work.reals,
-                    work.integers, work.lists, work.queued, work.groups, work.visit_reals, work.visit_integers,
-                    work.mark_reals, work.mark_integers, work.control,
-                )  # fmt: skip
-                _collect(names, work, lives, ended_by, begin)
-        if status != at.OK:
-            patient = first_patient + begin + int(work.control[at.CONTROL_ERROR_PATIENT])
-            raise SimulationError(f"patient {patient} {at.ERROR_WORDS[int(status)]}")
-    return lives
+    with pytest.MonkeyPatch.context() as patch:
+        if buffer is not None:
+            # One step of all patients can write two visits and two marks each.
+            assert buffer >= 2 * min(patients, block)
+            patch.setattr(outcomes, "allocate", _narrow(outcomes.allocate, buffer))
+        return histories(
+            question, as_values(numbers or {}), given, strategy=strategy.id, patients=patients, luck=luck,
+            first_patient=first_patient, block=block,
+        )  # fmt: skip
 
 
-def workspace(model: at.Model, block: int, buffer: int | None = None) -> outcomes.Work:
-    """Buffers for a block of patients, by the same function as a real run."""
-    plain = Evaluation(
-        pathway=pathway(only("a", dying()), DEAD),
-        strategies=(PLAIN,),
-        channels=(),
-        rewards=(),
-        horizon=1.0,
-        grid_step=None,
-    )
-    prepared = Prepared(plain, {}, None, 1)
-    work = outcomes.allocate(outcomes.stack([model]), prepared.rewards, prepared.plan, block)
-    if buffer is None:
-        return work
-    assert buffer >= 2 * block, "one step of a whole block can write two visits and two marks each"
-    return work._replace(
-        visit_reals=np.zeros((4, buffer)),
-        visit_integers=np.zeros((3, buffer), dtype=np.int64),
-        mark_reals=np.zeros(buffer),
-        mark_integers=np.zeros((2, buffer), dtype=np.int64),
-    )
+def _narrow(allocate: Any, buffer: int) -> Any:
+    """`outcomes.allocate` with buffers of few visits and marks, which must be emptied often."""
 
+    def narrow(*arguments: Any) -> outcomes.Work:
+        work = allocate(*arguments)
+        names = ("visit_reals", "visit_integers", "mark_reals", "mark_integers")
+        return work._replace(**{name: np.ascontiguousarray(getattr(work, name)[..., :buffer]) for name in names})
 
-def _collect(names: Names, work: outcomes.Work, lives: list[Life], ended_by: list[list[str]], begin: int) -> None:
-    for i in range(int(work.control[at.CONTROL_VISITS])):
-        state, local, systemic, tag = (
-            int(x) for x in np.unravel_index(work.visit_integers[at.VISIT_IN_CELL, i], names.cells)
-        )
-        levels = [len(labels) for _, labels in names.tags]
-        patient = begin + int(work.visit_integers[at.VISIT_PATIENT, i])
-        lives[patient].visits.append(
-            Visit(
-                names.states[state],
-                names.local[local],
-                names.systemic[systemic],
-                tuple(int(level) for level in np.unravel_index(tag, levels)) if levels else (),
-                *(float(work.visit_reals[row, i]) for row in range(4)),
-            )
-        )
-        edge = int(work.visit_integers[at.VISIT_ENDED_BY, i])
-        ended_by[patient].append(HORIZON if edge == at.ENDED_BY_HORIZON else names.edges[edge])
-    for i in range(int(work.control[at.CONTROL_MARKS])):
-        patient = begin + int(work.mark_integers[at.MARK_PATIENT, i])
-        lives[patient].marks.append(
-            Mark(names.marks[int(work.mark_integers[at.MARK_NAME, i])], float(work.mark_reals[i]))
-        )
-    work.control[at.CONTROL_VISITS] = 0
-    work.control[at.CONTROL_MARKS] = 0
+    return narrow
 
 
 def oracle_histories(
@@ -284,10 +216,9 @@ def evaluation(
     )
 
 
-def chain(length: int, make: Any) -> list[Any]:
-    """`make(number, name, next name)` for instant nodes i0 -> i1 -> ... -> after."""
-    names = [f"i{number}" for number in range(length)] + ["after"]
-    return [make(number, names[number], names[number + 1]) for number in range(length)]
+def thresholds(purpose: str, patients: int, entry: int = 0, firing: int = 0, seed: int = 0, luck: int = 0) -> Any:
+    """Unit-exponential thresholds of patients 0 and on, by their address."""
+    return -log_array(uniforms(seed, luck, np.arange(patients), purpose, entry, firing))
 
 
 def clinic() -> tuple[Pathway, tuple[Strategy, ...], dict[str, Any]]:

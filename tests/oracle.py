@@ -87,12 +87,32 @@ class Kept:
     since: Number
     own: Number
     """the transition's own time at `since`"""
-    multiplier: Number
-    signature: tuple[object, ...]
-    """active effects and clock origin with which it was solved"""
-    pieces: tuple[list[Piece], ...]
-    latent: Number
+    force: Force
+    """multiplier and effects with which it was solved"""
+    latent: Number = ZERO
     redraw: bool = False
+
+
+@dataclass(frozen=True)
+class Force:
+    """What drives a hazard from some time on: multiplier, effects of both slots, clock origin."""
+
+    multiplier: Number
+    clock_start: Number
+    """start of the treatment that the clock counts from (0 for other clocks)"""
+    effects: tuple[object, ...]
+    """(treatment, whether it is given, origin) in each slot, None without effect"""
+    pieces: tuple[list[Piece], ...]
+    steady: tuple[Number, Number] | None
+    """(rate, speed) if they will not change any more, else None"""
+
+    def changed(self, other: Force) -> bool:
+        """Whether a time found under `other` must be found anew: steady effects count by value, others by origin."""
+        if self.clock_start != other.clock_start:
+            return True
+        if self.steady is not None and other.steady is not None:
+            return self.steady != other.steady
+        return self.multiplier != other.multiplier or self.effects != other.effects
 
 
 class Piece(NamedTuple):
@@ -266,10 +286,11 @@ class Oracle:
             return np.array([self.constant(item) for item in value])
         return np.asarray(self.constant(value))
 
-    def active(self, transition: Transition, patient: Patient) -> tuple[tuple[object, ...], tuple[list[Piece], ...]]:
-        """(what would make the time be solved anew, pieces in absolute time) of the effects of both slots."""
+    def force(self, transition: Transition, patient: Patient, node: State) -> Force:
+        """What drives a transition now."""
         name = transition.effect or transition.name
-        signature: list[object] = []
+        multiplier = self.multiplier(transition, patient, node)
+        effects: list[object] = []
         pieces: list[list[Piece]] = []
         for slot in patient.slots.values():
             on = slot.treatment != NO_TREATMENT
@@ -279,11 +300,15 @@ class Oracle:
             origin = slot.start if on else slot.stop
             if effect is not None and (on or slot.stop - slot.previous_start >= self.constant(effect.delay)):
                 steps = self.steps(effect, on)
-            signature.append((treatment, on, origin) if steps else None)
+            effects.append((treatment, on, origin) if steps else None)
             pieces.append([Piece(origin + p.begins, p.rate, p.speed) for p in steps])
+        rate, speed, end = self.in_force(pieces[0], patient.now)
+        rate_2, speed_2, end_2 = self.in_force(pieces[1], patient.now)
+        steady = (multiplier * rate * rate_2, speed * speed_2) if min(end, end_2) == INFINITE else None
+        clock_start = ZERO
         if transition.clock in (Clock.LOCAL, Clock.SYSTEMIC):
-            signature.append(patient.slots[transition.clock.name.lower()].start)
-        return tuple(signature), tuple(pieces)
+            clock_start = patient.slots[transition.clock.name.lower()].start
+        return Force(multiplier, clock_start, tuple(effects), tuple(pieces), steady)
 
     def steps(self, effect: Effect, on: bool) -> list[Piece]:
         """Steps in months since start (or stop): equal neighbours merged, and none where the ratio is 1 throughout."""
@@ -339,9 +364,9 @@ class Oracle:
         h = self.hazard(transition, patient)
         time, u, left = kept.since, kept.own, kept.left
         while time < self.horizon:
-            rate, speed, end = self.in_force(kept.pieces[0], time)
-            rate_2, speed_2, end_2 = self.in_force(kept.pieces[1], time)
-            rate, speed, end = kept.multiplier * rate * rate_2, speed * speed_2, min(end, end_2)
+            rate, speed, end = self.in_force(kept.force.pieces[0], time)
+            rate_2, speed_2, end_2 = self.in_force(kept.force.pieces[1], time)
+            rate, speed, end = kept.force.multiplier * rate * rate_2, speed * speed_2, min(end, end_2)
             used = Number(hazards.cumulative(*h, u))
             reached = Number(hazards.inverse(*h, left / rate + used))
             if end == INFINITE:
@@ -362,12 +387,12 @@ class Oracle:
         h = self.hazard(transition, patient)
         time, u, spent = kept.since, kept.own, ZERO
         while time < patient.now:
-            rate, speed, end = self.in_force(kept.pieces[0], time)
-            rate_2, speed_2, end_2 = self.in_force(kept.pieces[1], time)
+            rate, speed, end = self.in_force(kept.force.pieces[0], time)
+            rate_2, speed_2, end_2 = self.in_force(kept.force.pieces[1], time)
             end = min(end, end_2, patient.now)
             u_end = u + speed * speed_2 * (end - time)
             more = Number(hazards.cumulative(*h, u_end)) - Number(hazards.cumulative(*h, u))
-            spent = spent + kept.multiplier * rate * rate_2 * more
+            spent = spent + kept.force.multiplier * rate * rate_2 * more
             u, time = u_end, end
         return spent, u
 
@@ -395,28 +420,22 @@ class Oracle:
         """When the transition happens by itself: drawn at entry, and solved again only when something has changed."""
         for_life = transition.threshold == "life"
         known = patient.for_life if for_life else patient.kept
-        multiplier = self.multiplier(transition, patient, node)
-        signature, pieces = self.active(transition, patient)
+        force = self.force(transition, patient, node)
         kept = known.get(transition.name)
         entry = patient.entries[node.name] - 1
         if kept is None:
             purpose = f"life/{transition.name}" if for_life else f"{node.name}/{transition.name}"
             threshold = self.threshold(patient, purpose, 0 if for_life else entry, 0)
-            own = self.own_time(transition, patient)
-            kept = Kept(threshold, patient.now, own, multiplier, signature, pieces, ZERO)
-        elif kept.redraw:
-            firing = patient.firings[transition.name]
-            _, own = self.spend(transition, patient, kept)
-            if kept.signature[2:] != signature[2:]:
-                own = self.own_time(transition, patient)
-            threshold = self.threshold(patient, f"{node.name}/{transition.name}", entry, firing)
-            kept = Kept(threshold, patient.now, own, multiplier, signature, pieces, ZERO)
-        elif kept.latent > patient.now and (multiplier != kept.multiplier or signature != kept.signature):
+            kept = Kept(threshold, patient.now, self.own_time(transition, patient), force)
+        elif kept.redraw or (kept.latent > patient.now and force.changed(kept.force)):
             spent, own = self.spend(transition, patient, kept)
-            if kept.signature[2:] != signature[2:]:
+            if kept.force.clock_start != force.clock_start:
                 own = self.own_time(transition, patient)
             left = self.at_least_0(kept.left - spent)
-            kept = Kept(left, patient.now, own, multiplier, signature, pieces, ZERO)
+            if kept.redraw:
+                firing = patient.firings[transition.name]
+                left = self.threshold(patient, f"{node.name}/{transition.name}", entry, firing)
+            kept = Kept(left, patient.now, own, force)
         else:
             return kept.latent
         kept.latent = self.solve(transition, patient, kept)

@@ -346,6 +346,7 @@ class Pathway:
         _check_life_thresholds(self)
         _check_reachable(self, strategy)
         _check_instant_cycles(self, strategy)
+        _check_stays(self, strategy)
         _check_expressions(self, strategy)
 
     # -- drawing and words -----------------------------------------------------------------------------------------
@@ -453,8 +454,8 @@ def _near(name: str, known: object) -> str:
 def _refuse_repeats(what: str, names: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in names:
-        if not name or name == STAY:
-            raise ModelError(f"{what} cannot be named {name!r}")
+        if not name or name == STAY or "/" in name:
+            raise ModelError(f"{what} cannot be named {name!r}: names are not empty, not STAY, and have no '/'")
         if name in seen:
             raise ModelError(f"{what} {name!r} is declared twice; names must differ")
         seen.add(name)
@@ -463,6 +464,9 @@ def _refuse_repeats(what: str, names: Sequence[str]) -> None:
 def _check_names(pathway: Pathway) -> None:
     _refuse_repeats("node", [node.name for node in pathway.nodes])
     _refuse_repeats("attribute", [*(a.name for a in pathway.attributes), *pathway.derived])
+    if any(node.name == "life" for node in pathway.nodes):
+        raise ModelError("a node cannot be named 'life', which addresses the thresholds for life")
+    _check_derived(pathway)
     _refuse_repeats("treatment", [t.id for t in pathway.treatments])
     _refuse_repeats("scan schedule", [s.name for s in pathway.schedules])
     attributes = {a.name: a for a in pathway.attributes}
@@ -486,6 +490,27 @@ def _check_names(pathway: Pathway) -> None:
             )
         if not schedule.segments:
             raise ModelError(f"scan schedule {schedule.name!r} has no segments")
+
+
+def _check_derived(pathway: Pathway) -> None:
+    """Derived expressions use attributes and each other, never in a circle."""
+    attributes = [*(a.name for a in pathway.attributes), *pathway.derived]
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        if name in trail:
+            raise ModelError(f"derived {' -> '.join([*trail[trail.index(name) :], name])} refer to each other in a circle")
+        if name in done:
+            return
+        for used in leaves(pathway.derived[name], "attribute"):
+            if used not in attributes:
+                raise ModelError(f"derived {name!r} uses attribute {used!r}, which is not declared{_near(used, attributes)}")
+            if used in pathway.derived:
+                visit(used, (*trail, name))
+        done.add(name)
+
+    for name in pathway.derived:
+        visit(name, ())
 
 
 def _check_node(pathway: Pathway, node: Node, strategy: Strategy) -> None:
@@ -642,6 +667,24 @@ def _check_instant_cycles(pathway: Pathway, strategy: Strategy) -> None:
     for name in targets:
         if name not in colour:
             visit(name, [name])
+
+
+def _check_stays(pathway: Pathway, strategy: Strategy) -> None:
+    """STAY needs a running stay: it cannot be reached from the start before a state has been entered."""
+    edges: dict[str, list[tuple[str, Edge]]] = {node.name: [] for node in pathway.nodes}
+    for node, name, edge in pathway.edges(strategy):
+        edges[node.name].append((name, edge))
+    todo, seen = [pathway.start], {pathway.start}
+    while todo:
+        place = todo.pop()
+        if isinstance(pathway.node(place), State):
+            continue
+        for name, edge in edges[place]:
+            if edge.to == STAY:
+                raise ModelError(f"{place}/{name} returns to a stay, but no state has been entered before it")
+            if edge.to not in seen:
+                seen.add(edge.to)
+                todo.append(edge.to)
 
 
 def expressions_of(pathway: Pathway, strategy: Strategy) -> Iterator[tuple[str, Expression]]:

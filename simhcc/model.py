@@ -19,7 +19,7 @@ from simhcc.engine import arithmetic, hazards
 from simhcc.engine import layout as at
 from simhcc.engine.rng import purpose_code
 from simhcc.errors import ModelError
-from simhcc.expressions import Expression, Operand, as_expression, depends_on_patient, evaluate, in_words
+from simhcc.expressions import Expression, Operand, as_expression, depends_on_patient, evaluate, in_words, leaves
 from simhcc.graph import (
     NO_TREATMENT,
     STAY,
@@ -666,10 +666,12 @@ class _Builder:
                 raise ModelError(f"transition {name}: strata attribute {by!r} changes on the way, which is not supported")
             row[at.TRANSITION_STRATA_ATTRIBUTE] = self.programs.attribute[by]
         row[at.TRANSITION_CLOCK] = int(transition.clock)
+        row[at.TRANSITION_TIMED] = 0
         if transition.log_multiplier is not None:
             logarithm = self.programs.resolved(transition.log_multiplier)
             if depends_on_patient(logarithm):
                 row[at.TRANSITION_PROGRAM] = self.programs.values([logarithm], name)
+                row[at.TRANSITION_TIMED] = int(any(leaves(logarithm, "builtin")))
             else:
                 row[at.TRANSITION_MULTIPLIER] = self.numbers.add(self.multiplier(logarithm, name))
         row[at.TRANSITION_EDGE] = self.edge(name, transition)
@@ -741,8 +743,8 @@ class _Builder:
         before = np.full(self.draws, -np.inf)
         for start, period in schedule.segments:
             starts, periods = self.numbers.value(start, place), self.numbers.value(period, place)
-            if not (periods > 0).all():
-                raise ModelError(f"{place}: period {periods.min():g} is not above 0")
+            if not (periods > 0).all() or not np.isfinite(periods).all():
+                raise ModelError(f"{place}: period {periods[~(periods > 0) | ~np.isfinite(periods)][0]:g} is not above 0")
             if not (starts > before).all() or (starts < 0).any():
                 raise ModelError(f"{place}: segments must start at 0 or later, each after the one before")
             before = starts

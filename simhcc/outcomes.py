@@ -25,6 +25,10 @@ LANES = 4
 """Durations are added up in so many partial sums a leaf (patient modulo LANES), so that adding is not one long chain."""
 
 
+PADDING = 40
+"""places added to the rows of a block; not a multiple of the places in many cache lines"""
+
+
 class Sums(NamedTuple):
     """What a run of work items leaves: one row per leaf, counts per draw."""
 
@@ -66,6 +70,8 @@ class Work(NamedTuple):
 
     reals: Floats
     integers: Ints
+    kept: Floats
+    """(block, kept thresholds x KEPT)"""
     lists: NDArray[np.uint64]
     queued: Ints
     groups: Ints
@@ -128,6 +134,15 @@ def _banded_months(rewards, draw, group, rate, entered, left, age):  # type: ign
     if begin < left:
         total = total + factor * discounted_months(rate, begin, left)
     return total
+
+
+@inline
+def _weighted_months(rewards, draw, group, rate, entered, left, cohort, patient):  # type: ignore[no-untyped-def]
+    """Months from `entered` to `left` of one patient, discounted and weighted by age band."""
+    if rewards.band_first[group + 1] > rewards.band_first[group]:
+        age = 12.0 * cohort[rewards.size[1], patient]
+        return _banded_months(rewards, draw, group, rate, entered, left, age)
+    return discounted_months(rate, entered, left)
 
 
 @inline
@@ -244,7 +259,8 @@ def absorb(rewards, draw, work, cohort, first, step, grid, traced, occupancy, st
         for row in range(rewards.mark_first[mark], rewards.mark_first[mark + 1]):
             term = rewards.mark_rewards[row, 0]
             channel = rewards.terms[term, 0]
-            rate = rewards.numbers[draw, rewards.discount[rewards.channel_group[channel]]]
+            group = rewards.channel_group[channel]
+            rate = rewards.numbers[draw, rewards.discount[group]]
             interval = rewards.mark_rewards[row, 3]
             if interval < 0:
                 number = exp_(-rate * time)
@@ -253,7 +269,7 @@ def absorb(rewards, draw, work, cohort, first, step, grid, traced, occupancy, st
                 end = time + rewards.numbers[draw, rewards.mark_rewards[row, 1]]
                 number = 0.0
                 if end > begin:
-                    number = discounted_months(rate, begin, end)
+                    number = _weighted_months(rewards, draw, group, rate, begin, end, cohort, first + p)
                     work.intervals[interval, p] = end
             if rewards.mark_rewards[row, 2] >= 0:
                 number = number * cohort[rewards.mark_rewards[row, 2], first + p]
@@ -303,6 +319,7 @@ def _begin(model, rewards, draw, work, count, horizon):  # type: ignore[no-untyp
         for k in range(count):
             work.marked[mark, k] = 0.0
     work.control[at.CONTROL_NODE] = 0
+    work.control[at.CONTROL_STAYING] = 0
     work.control[at.CONTROL_VISITS] = 0
     work.control[at.CONTROL_MARKS] = 0
 
@@ -319,7 +336,10 @@ def _finish(model, rewards, plan, draw, work, cohort, first, count, strategy, ro
         rate = rewards.numbers[draw, rewards.discount[rewards.channel_group[channel]]]
         for k in range(count):
             if work.intervals[interval, k] > work.ended[k]:
-                number = -discounted_months(rate, work.ended[k], work.intervals[interval, k])
+                number = -_weighted_months(
+                    rewards, draw, rewards.channel_group[channel], rate, work.ended[k], work.intervals[interval, k],
+                    cohort, first + k,
+                )  # fmt: skip
                 if rewards.mark_rewards[reward, 2] >= 0:
                     number = number * cohort[rewards.mark_rewards[reward, 2], first + k]
                 work.quantities[k >> 10, term] += number
@@ -335,7 +355,9 @@ def _finish(model, rewards, plan, draw, work, cohort, first, count, strategy, ro
                 begin = max(work.ended[k] - stop, 0.0)
                 end = max(work.ended[k] - start, 0.0)
                 if end > begin:
-                    number = discounted_months(rate, begin, end)
+                    number = _weighted_months(
+                        rewards, draw, rewards.channel_group[channel], rate, begin, end, cohort, first + k
+                    )
                     work.quantities[k >> 10, term] += number
                     work.totals[channel, k] += rewards.numbers[draw, rewards.terms[term, 1]] * number
     channels = rewards.channel_group.shape[0]
@@ -519,12 +541,12 @@ def run_items(
             model = _of(models, strategy)
             _begin(model, rewards, draw, work, count, horizon)
             kernel.begin_block(
-                model, work.reals, work.integers, work.lists, work.queued, cohort, column, initial, first, count
+                model, work.reals, work.integers, work.kept, work.lists, work.queued, cohort, column, initial, first, count
             )
             status = at.BUFFER_FULL
             while status == at.BUFFER_FULL:
                 status = kernel.advance(
-                    model, draw, horizon, patient0, lucks[draw], k0, k1, work.reals, work.integers, work.lists,
+                    model, draw, horizon, patient0, lucks[draw], k0, k1, work.reals, work.integers, work.kept, work.lists,
                     work.queued, work.groups, work.visit_reals, work.visit_integers, work.mark_reals,
                     work.mark_integers, work.control,
                 )  # fmt: skip
@@ -570,11 +592,14 @@ def allocate(models: at.Model, rewards: object, plan: Plan, block: int) -> Work:
     columns = channels + endpoints * (plan.landmarks.shape[0] + plan.restrictions.shape[0])
     leaves = -(-block // at.LEAF)
     edges = int((models.nodes[:, :, at.NODE_EDGE_END] - models.nodes[:, :, at.NODE_EDGE_FIRST]).max())
-    buffer = 4 * block + 64
+    # Rows of a power of two of bytes would all fall into the same few lines of the processor's caches.
+    width = block + PADDING
+    buffer = 4 * block + PADDING
     return Work(
-        reals=np.zeros((at.REALS + registers + at.KEPT * store + scheduled + attributes, block)),
-        integers=np.zeros((at.INTEGERS + nodes + store + scheduled, block), dtype=np.int64),
-        lists=np.zeros((at.LISTS + 2 * nodes, block), dtype=np.uint64),
+        reals=np.zeros((at.REALS + registers + scheduled + attributes, width)),
+        integers=np.zeros((at.INTEGERS + nodes + store + 2 * scheduled, width), dtype=np.int64),
+        kept=np.zeros((width, at.KEPT * store)),
+        lists=np.zeros((at.LISTS + 2 * nodes, width), dtype=np.uint64),
         queued=np.zeros(2 * nodes, dtype=np.int64),
         groups=np.zeros(edges + 2, dtype=np.int64),
         visit_reals=np.zeros((4, buffer)),
@@ -584,15 +609,15 @@ def allocate(models: at.Model, rewards: object, plan: Plan, block: int) -> Work:
         control=np.zeros(at.CONTROLS, dtype=np.int64),
         rates=np.zeros((max(channels, 1), cells)),
         months=np.zeros((max(groups, 1), buffer)),
-        weights=np.zeros((max(groups, 1), block)),
-        totals=np.zeros((max(channels, 1), block)),
-        ended=np.zeros(block),
-        died=np.zeros(block, dtype=np.int64),
-        reached=np.zeros((max(endpoints, 1), block)),
-        origins=np.zeros((max(endpoints, 1), block)),
-        intervals=np.zeros((max(int(rewards.size[0]), 1), block)),  # type: ignore[attr-defined]
+        weights=np.zeros((max(groups, 1), width)),
+        totals=np.zeros((max(channels, 1), width)),
+        ended=np.zeros(width),
+        died=np.zeros(width, dtype=np.int64),
+        reached=np.zeros((max(endpoints, 1), width)),
+        origins=np.zeros((max(endpoints, 1), width)),
+        intervals=np.zeros((max(int(rewards.size[0]), 1), width)),  # type: ignore[attr-defined]
         durations=np.zeros((leaves * LANES, max(groups, 1), cells)),
         quantities=np.zeros((leaves, max(rewards.terms.shape[0], 1))),  # type: ignore[attr-defined]
-        marked=np.zeros((max(marks, 1), block)),
-        values=np.zeros((strategies, max(columns, 1), block)),
+        marked=np.zeros((max(marks, 1), width)),
+        values=np.zeros((strategies, max(columns, 1), width)),
     )

@@ -21,9 +21,9 @@ from simhcc import outcomes as _outcomes
 from simhcc.engine import compiled as _compiled
 from simhcc.engine import kernel
 from simhcc.engine import layout as at
-from simhcc.engine.rng import split_seed
+from simhcc.engine.rng import PATIENT_LIMIT, split_seed
 from simhcc.errors import ModelError, SimulationError
-from simhcc.expressions import Expression, as_expression, evaluate
+from simhcc.expressions import Expression, as_expression, evaluate, leaves
 from simhcc.graph import Channel, Endpoint, Pathway, Reward, Strategy
 from simhcc.model import Names, RewardNames, Values, build, build_rewards, draws_of, names_of
 
@@ -256,6 +256,29 @@ class Outcomes:
         return pd.DataFrame(rows)
 
 
+def _check_prices(evaluation: Evaluation) -> None:
+    """Refuse a strategy that replaces a parameter of a reward: rewards are the same for all strategies."""
+    for position, reward in enumerate(evaluation.rewards, start=1):
+        for name in reward.__dataclass_fields__:
+            value = getattr(reward, name)
+            if not isinstance(value, Expression):
+                continue
+            used = {*leaves(value, "parameter"), *leaves(value, "lookup")}
+            for strategy in evaluation.strategies:
+                for parameter in sorted(used & set(strategy.numbers)):
+                    raise ModelError(
+                        f"strategy {strategy.id!r} replaces parameter {parameter!r}, which reward {position} "
+                        f"({reward.channel}) uses; rewards are the same for all strategies: let them differ by state, "
+                        "treatment, tag or mark"
+                    )
+
+
+def _check_whole(name: str, value: object, lowest: int, limit: int) -> None:
+    """Refuse anything but a whole number from `lowest` to `limit`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not lowest <= value <= limit:
+        raise ModelError(f"{name} is {value!r}; it must be a whole number from {lowest} to {limit}")
+
+
 def _without(reward: Reward, amount: str) -> dict[str, object]:
     """A reward's fields but its amount, expressions by their structure."""
     fields = {}
@@ -359,16 +382,16 @@ class Prepared:
         fresh_patients: bool = False,
         block: int = 4096,
     ) -> None:
-        if patients < 1:
-            raise ModelError(f"{patients} patients cannot be simulated; give at least 1")
-        if block < 1:
-            raise ModelError(f"block size {block} is not above 0")
+        _check_whole("patients", patients, 1, PATIENT_LIMIT)
+        _check_whole("block", block, 1, 1 << 20)
+        _check_whole("first_patient", first_patient, 0, PATIENT_LIMIT - patients)
         self.evaluation = evaluation
         self.patients = patients
         self.draws = draws_of(values)
         if self.draws == 0:
             raise ModelError("values have no draws")
         self.block = min(-(-block // at.LEAF) * at.LEAF, -(-patients // at.LEAF) * at.LEAF)
+        _check_prices(evaluation)
         self.names = names_of(evaluation.pathway, evaluation.strategies)
         self.cohort, self.columns, self.initial = self._cohort(cohort)
         available = self.cohort.shape[1]
@@ -378,10 +401,13 @@ class Prepared:
         elif available < patients:
             raise ModelError(f"the cohort has {available} patients, fewer than the {patients} asked for")
         windows = available // patients if fresh_patients else 1
-        self.starts = (np.arange(self.draws, dtype=np.int64) % windows) * patients
+        numbers = np.arange(self.draws, dtype=np.int64)
+        self.starts = (numbers % windows) * patients
         self.ids = (self.starts + first_patient).astype(np.uint64)
         if not cohort:
+            # Without attributes a patient is a number, so the next ones are always at hand.
             self.starts = np.zeros(self.draws, dtype=np.int64)
+            self.ids = (first_patient + numbers * (patients if fresh_patients else 0)).astype(np.uint64)
         self.luck = self._luck(luck)
         models = [build(evaluation.pathway, strategy, values, self.names) for strategy in evaluation.strategies]
         self.models = _outcomes.stack(models)
@@ -446,6 +472,8 @@ class Prepared:
             numbers = np.full(self.draws, luck)
         else:
             numbers = np.asarray(luck)
+            if not np.issubdtype(numbers.dtype, np.integer):
+                raise ModelError(f"luck must be whole numbers, not {numbers.dtype}")
             if numbers.shape != (self.draws,):
                 raise ModelError(f"luck has {numbers.shape} numbers for {self.draws} draws")
         if (numbers < 0).any() or (numbers >= 2**32).any():
@@ -516,16 +544,15 @@ class Prepared:
             draw, strategy, patient, node = (int(i) for i in failed)
             raise SimulationError(
                 f"strategy {self.evaluation.ids[strategy]!r}, draw {draw}: patient {patient} "
-                f"{at.ERROR_WORDS[int(status)]}, at node {self.names.nodes[node]!r}; run this patient alone with "
-                f"patients=1, first_patient={patient}"
+                f"{at.ERROR_WORDS[int(status)]}, at node {self.names.nodes[node]!r}"
             )
         return draw_of, sums
 
     def execute(self, threads: int | None, progress: Callable[[int, int], None] | None) -> Outcomes:
         """Run everything on `threads` threads (all cores by default) and add the results in order."""
+        if threads is not None:
+            _check_whole("threads", threads, 1, 1 << 10)
         threads = threads or os.cpu_count() or 1
-        if threads < 1:
-            raise ModelError(f"{threads} threads cannot run; give at least 1")
         chunks = self.chunks(threads)
         total = self.empty(self.draws, self.draws)
         done = 0
@@ -644,7 +671,7 @@ def histories(
         for begin in range(0, patients, run.block):
             count = min(run.block, patients - begin)
             kernel.begin_block(
-                model, work.reals, work.integers, work.lists, work.queued, run.cohort, run.columns, run.initial,
+                model, work.reals, work.integers, work.kept, work.lists, work.queued, run.cohort, run.columns, run.initial,
                 int(run.starts[draw]) + begin, count,
             )  # fmt: skip
             work.control[:] = 0
@@ -652,7 +679,7 @@ def histories(
             while status == at.BUFFER_FULL:
                 status = kernel.advance(
                     model, draw, horizon, np.uint64(run.ids[draw] + begin), run.luck[draw], run.key[0], run.key[1],
-                    work.reals, work.integers, work.lists, work.queued, work.groups, work.visit_reals,
+                    work.reals, work.integers, work.kept, work.lists, work.queued, work.groups, work.visit_reals,
                     work.visit_integers, work.mark_reals, work.mark_integers, work.control,
                 )  # fmt: skip
                 filled, marked = int(work.control[at.CONTROL_VISITS]), int(work.control[at.CONTROL_MARKS])

@@ -39,7 +39,7 @@ def active_effect(effect_of, transition, slot, current, previous, began, stopped
 
 
 @inline
-def _step(effects, draw, effect, off, origin, now):  # type: ignore[no-untyped-def]
+def step_at(effects, draw, effect, off, origin, now):  # type: ignore[no-untyped-def]
     """Return (rate, speed, end) of the piece in force at `now`; `end` is infinite for the last piece."""
     rate = 1.0
     speed = 1.0
@@ -71,19 +71,20 @@ def solve_under_effects(
     left = threshold
     answer = np.inf
     while time < horizon:
-        rate, speed, end = _step(effects, draw, local_effect, local_off, local_origin, time)
-        rate2, speed2, end2 = _step(effects, draw, systemic_effect, systemic_off, systemic_origin, time)
+        rate, speed, end = step_at(effects, draw, local_effect, local_off, local_origin, time)
+        rate2, speed2, end2 = step_at(effects, draw, systemic_effect, systemic_off, systemic_origin, time)
         rate = multiplier * rate * rate2
         speed = speed * speed2
         end = min(end, end2)
         used = cumulative(family, p0, p1, cure, tables, offset, count, u)
         if end == np.inf:
-            reached = inverse(family, p0, p1, cure, tables, offset, count, left / rate + used)
-            answer = time + max(reached - u, 0.0) / speed
+            if rate > 0.0 and speed > 0.0:
+                reached = inverse(family, p0, p1, cure, tables, offset, count, left / rate + used)
+                answer = time + max(reached - u, 0.0) / speed
             break
         u_end = u + speed * (end - time)
         spent = rate * (cumulative(family, p0, p1, cure, tables, offset, count, u_end) - used)
-        if spent >= left:
+        if spent >= left and rate > 0.0 and speed > 0.0:
             reached = inverse(family, p0, p1, cure, tables, offset, count, left / rate + used)
             answer = min(time + max(reached - u, 0.0) / speed, end)
             break
@@ -103,8 +104,8 @@ def spend_under_effects(
     u = own_time
     spent = 0.0
     while time < now:
-        rate, speed, end = _step(effects, draw, local_effect, local_off, local_origin, time)
-        rate2, speed2, end2 = _step(effects, draw, systemic_effect, systemic_off, systemic_origin, time)
+        rate, speed, end = step_at(effects, draw, local_effect, local_off, local_origin, time)
+        rate2, speed2, end2 = step_at(effects, draw, systemic_effect, systemic_off, systemic_origin, time)
         end = min(min(end, end2), now)
         u_end = u + speed * speed2 * (end - time)
         before = cumulative(family, p0, p1, cure, tables, offset, count, u)

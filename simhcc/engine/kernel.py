@@ -15,7 +15,7 @@ import numpy as np
 from simhcc.engine import layout as at
 from simhcc.engine.arithmetic import exp_, log_
 from simhcc.engine.compiled import entry, inline, part
-from simhcc.engine.effects import active_effect, next_scan, solve_under_effects, spend_under_effects
+from simhcc.engine.effects import active_effect, next_scan, solve_under_effects, spend_under_effects, step_at
 from simhcc.engine.hazards import cumulative, cumulative_block, inverse, inverse_block
 from simhcc.engine.programs import run_program
 from simhcc.engine.rng import occurrence_word, uniform
@@ -33,6 +33,15 @@ _OWN = at.TEMPORARY + 4
 _USED = at.TEMPORARY + 5
 _LATENT = at.TEMPORARY + 6
 _OTHER = at.TEMPORARY + 7
+_SPEED = at.TEMPORARY + 8
+# For the patients whose times are solved again, side by side.
+_OLD_OWN = at.TEMPORARY + 9
+_MOVE = at.TEMPORARY + 10
+_OLD_RATE = at.TEMPORARY + 11
+_THRESHOLD = at.TEMPORARY + 12
+_RATE = at.TEMPORARY + 13
+_NEW_SPEED = at.TEMPORARY + 14
+_NEW_OWN = at.TEMPORARY + 15
 
 
 @inline
@@ -63,29 +72,30 @@ def _limited_exp(x):  # type: ignore[no-untyped-def]
 
 
 @entry
-def begin_block(model, reals, integers, lists, queued, cohort, column, initial, first, count):  # type: ignore[no-untyped-def]
+def begin_block(model, reals, integers, kept, lists, queued, cohort, column, initial, first, count):  # type: ignore[no-untyped-def]
     """Put `count` patients, columns `first` and on of `cohort`, at the start node at time 0.
 
     `column[a]` is the row of attribute a in `cohort`, or -1 where the attribute starts at `initial[a]` for everybody.
     """
     size = model.size
-    attributes = at.REALS + size[at.SIZE_REGISTERS] + at.KEPT * size[at.SIZE_STORE] + size[at.SIZE_SCHEDULED]
+    attributes = at.REALS + size[at.SIZE_REGISTERS] + size[at.SIZE_SCHEDULED]
     for row in range(at.TEMPORARY):
         for k in range(count):
             reals[row, k] = 0.0
     for row in range(at.CHOICE):
         for k in range(count):
             integers[row, k] = 0
+    for k in range(count):
+        integers[at.CHANGED, k] = 0
     for row in range(at.INTEGERS, at.INTEGERS + size[at.SIZE_NODES]):
         for k in range(count):
             integers[row, k] = 0
-    keep = at.REALS + size[at.SIZE_REGISTERS]
     for life in range(size[at.SIZE_LIFE]):
-        store = keep + at.KEPT * (size[at.SIZE_STORE] - 1 - life)
+        store = at.KEPT * (size[at.SIZE_STORE] - 1 - life)
         for k in range(count):
-            reals[store + at.KEPT_THRESHOLD, k] = np.nan
-            reals[store + at.KEPT_MULTIPLIER, k] = np.nan
-    origins = keep + at.KEPT * size[at.SIZE_STORE]
+            kept[k, store + at.KEPT_THRESHOLD] = np.nan
+            kept[k, store + at.KEPT_MULTIPLIER] = np.nan
+    origins = at.REALS + size[at.SIZE_REGISTERS]
     counters = at.INTEGERS + size[at.SIZE_NODES] + size[at.SIZE_STORE]
     for event in range(size[at.SIZE_SCHEDULED]):
         for k in range(count):
@@ -180,32 +190,92 @@ def _hazard(model, hazard, draw):  # type: ignore[no-untyped-def]
     return family, p0, p1, cure, offset, model.hazards[hazard, at.HAZARD_TABLE_COUNT]
 
 
+@inline
+def _slots(model, draw, transition, seen, reals, integers, p):  # type: ignore[no-untyped-def]
+    """Return (effect, after stopping, origin) for the local and the systemic slot; `seen` picks the slots last looked at."""
+    back = at.SEEN_LOCAL - at.LOCAL if seen else 0
+    back_real = at.SEEN_LOCAL_START - at.LOCAL_START if seen else 0
+    local, local_off = active_effect(
+        model.effect_of, transition, 0, integers[at.LOCAL + back, p], integers[at.LOCAL_PREVIOUS + back, p],
+        reals[at.LOCAL_PREVIOUS_START + back_real, p], reals[at.LOCAL_STOP + back_real, p], model.effects, draw,
+    )  # fmt: skip
+    systemic, systemic_off = active_effect(
+        model.effect_of, transition, 1, integers[at.SYSTEMIC + back, p], integers[at.SYSTEMIC_PREVIOUS + back, p],
+        reals[at.SYSTEMIC_PREVIOUS_START + back_real, p], reals[at.SYSTEMIC_STOP + back_real, p], model.effects, draw,
+    )  # fmt: skip
+    local_origin = reals[at.LOCAL_STOP + back_real, p] if local_off == 1 else reals[at.LOCAL_START + back_real, p]
+    systemic_origin = (
+        reals[at.SYSTEMIC_STOP + back_real, p] if systemic_off == 1 else reals[at.SYSTEMIC_START + back_real, p]
+    )
+    return local, local_off, local_origin, systemic, systemic_off, systemic_origin
+
+
+@inline
+def _stratum(model, transition, attributes, reals, p):  # type: ignore[no-untyped-def]
+    """Level of the strata attribute, kept within the hazards there are."""
+    strata = model.transitions[transition, at.TRANSITION_STRATA]
+    level = np.int64(0)
+    if strata > 1:
+        value = reals[attributes + model.transitions[transition, at.TRANSITION_STRATA_ATTRIBUTE], p]
+        for stratum in range(1, strata):
+            if value >= stratum:
+                level = stratum
+    return level
+
+
 @part
 def _fresh_times(
-    model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1, horizon
+    model, draw, node, transition, reals, integers, kept, lists, count, attributes, patient0, luck, k0, k1, horizon
 ):  # type: ignore[no-untyped-def]
     """Draw thresholds and solve the times of one transition for patients who begin a stay; fills row _LATENT."""
     size = model.size
     columns = model.transitions
     purpose = np.uint64(columns[transition, at.TRANSITION_PURPOSE])
     clock = columns[transition, at.TRANSITION_CLOCK]
-    entries = at.INTEGERS + node
     program = columns[transition, at.TRANSITION_PROGRAM]
     constant = 1.0
     if columns[transition, at.TRANSITION_MULTIPLIER] >= 0:
         constant = model.numbers[draw, columns[transition, at.TRANSITION_MULTIPLIER]]
     keep = model.nodes[node, at.NODE_CAN_STAY] == 1
-    if program >= 0 or keep or columns[transition, at.TRANSITION_HAS_EFFECT] == 1:
+    has_effect = columns[transition, at.TRANSITION_HAS_EFFECT] == 1
+    store = at.KEPT * columns[transition, at.TRANSITION_STORE]
+    if program >= 0 or keep or has_effect:
         _multipliers(model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1)
     # The addresses lie side by side: a loop with look-ups in it would not become vector code.
     for k in range(count):
         u = uniform(lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1)
         reals[_WORK, k] = -log_(u)
-    store = at.REALS + size[at.SIZE_REGISTERS] + at.KEPT * columns[transition, at.TRANSITION_STORE]
     if keep:
         for k in range(count):
-            reals[store + at.KEPT_THRESHOLD, lists[at.LIST, k]] = reals[_WORK, k]
-    if program >= 0:
+            reals[_THRESHOLD, k] = reals[_WORK, k]
+            reals[_OLD_RATE, k] = reals[_MULTIPLIER, k]
+    affected = False
+    stepped = 0
+    if has_effect:
+        # A steady effect is a change of rate and speed; one that is to change with time is solved apart, below.
+        for k in range(count):
+            p = lists[at.LIST, k]
+            reals[_SPEED, k] = 1.0
+            given = integers[at.LOCAL, p] + integers[at.SYSTEMIC, p]
+            if given + integers[at.LOCAL_PREVIOUS, p] + integers[at.SYSTEMIC_PREVIOUS, p] == 0:
+                continue
+            local, local_off, local_origin, systemic, systemic_off, systemic_origin = _slots(
+                model, draw, transition, False, reals, integers, p
+            )
+            if local >= 0 or systemic >= 0:
+                affected = True
+                rate, speed, end = step_at(model.effects, draw, local, local_off, local_origin, reals[_TIME, k])
+                rate2, speed2, end2 = step_at(
+                    model.effects, draw, systemic, systemic_off, systemic_origin, reals[_TIME, k]
+                )
+                if end < np.inf or end2 < np.inf:
+                    reals[_SPEED, k] = np.nan
+                    integers[at.SOLVED, stepped] = k
+                    stepped += 1
+                else:
+                    reals[_MULTIPLIER, k] = reals[_MULTIPLIER, k] * rate * rate2
+                    reals[_SPEED, k] = speed * speed2
+    if program >= 0 or affected:
         for k in range(count):
             reals[_WORK, k] = reals[_WORK, k] / reals[_MULTIPLIER, k]
     elif constant != 1.0:
@@ -223,8 +293,6 @@ def _fresh_times(
                 family, p0, p1, cure, model.tables, offset, knots, reals[_WORK], reals[_OTHER], count,
                 integers[at.SCRATCH],
             )  # fmt: skip
-            for k in range(count):
-                reals[_OTHER, k] = reals[_TIME, k] + reals[_OTHER, k]
         else:
             cumulative_block(
                 family, p0, p1, cure, model.tables, offset, knots, reals[_OWN], reals[_USED], count,
@@ -237,191 +305,233 @@ def _fresh_times(
                 integers[at.SCRATCH],
             )  # fmt: skip
             for k in range(count):
-                reals[_OTHER, k] = reals[_TIME, k] + max(reals[_OTHER, k] - reals[_OWN, k], 0.0)
+                reals[_OTHER, k] = max(reals[_OTHER, k] - reals[_OWN, k], 0.0)
+        if affected:
+            for k in range(count):
+                reals[_OTHER, k] = reals[_OTHER, k] / reals[_SPEED, k]
         if stratum == 0:
             for k in range(count):
-                reals[_LATENT, k] = reals[_OTHER, k]
+                reals[_LATENT, k] = reals[_TIME, k] + reals[_OTHER, k]
         else:
             by = attributes + columns[transition, at.TRANSITION_STRATA_ATTRIBUTE]
             for k in range(count):
                 if reals[by, lists[at.LIST, k]] >= stratum:
-                    reals[_LATENT, k] = reals[_OTHER, k]
-    if columns[transition, at.TRANSITION_HAS_EFFECT] == 1:
-        for k in range(count):
-            p = lists[at.LIST, k]
-            if integers[at.LOCAL, p] + integers[at.SYSTEMIC, p] + integers[at.LOCAL_PREVIOUS, p] + integers[
-                at.SYSTEMIC_PREVIOUS, p
-            ] == 0:
-                continue
-            local, local_off = active_effect(
-                model.effect_of, transition, 0, integers[at.LOCAL, p], integers[at.LOCAL_PREVIOUS, p],
-                reals[at.LOCAL_PREVIOUS_START, p], reals[at.LOCAL_STOP, p], model.effects, draw,
-            )  # fmt: skip
-            systemic, systemic_off = active_effect(
-                model.effect_of, transition, 1, integers[at.SYSTEMIC, p], integers[at.SYSTEMIC_PREVIOUS, p],
-                reals[at.SYSTEMIC_PREVIOUS_START, p], reals[at.SYSTEMIC_STOP, p], model.effects, draw,
-            )  # fmt: skip
-            if local >= 0 or systemic >= 0:
-                patient = patient0 + np.uint64(p)
-                u = _draw(patient, luck, purpose, np.uint64(integers[entries, p] - 1), _ZERO, k0, k1)
-                hazard = first_hazard + _stratum(model, transition, attributes, reals, p)
-                family, p0, p1, cure, offset, knots = _hazard(model, hazard, draw)
-                own = 0.0
-                if clock != at.CLOCK_STATE:
-                    own = reals[_OWN, k]
-                reals[_LATENT, k] = solve_under_effects(
-                    -log_(u), reals[_MULTIPLIER, k], reals[_TIME, k], own,
-                    local, local_off, reals[at.LOCAL_STOP, p] if local_off == 1 else reals[at.LOCAL_START, p],
-                    systemic, systemic_off,
-                    reals[at.SYSTEMIC_STOP, p] if systemic_off == 1 else reals[at.SYSTEMIC_START, p],
-                    model.effects, draw, family, p0, p1, cure, model.tables, offset, knots, horizon,
-                )  # fmt: skip
+                    reals[_LATENT, k] = reals[_TIME, k] + reals[_OTHER, k]
+    for i in range(stepped):
+        k = integers[at.SOLVED, i]
+        p = lists[at.LIST, k]
+        local, local_off, local_origin, systemic, systemic_off, systemic_origin = _slots(
+            model, draw, transition, False, reals, integers, p
+        )
+        family, p0, p1, cure, offset, knots = _hazard(
+            model, first_hazard + _stratum(model, transition, attributes, reals, p), draw
+        )
+        u = uniform(lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1)
+        reals[_LATENT, k] = solve_under_effects(
+            -log_(u), reals[_MULTIPLIER, k], reals[_TIME, k], 0.0 if clock == at.CLOCK_STATE else reals[_OWN, k],
+            local, local_off, local_origin, systemic, systemic_off, systemic_origin, model.effects, draw, family, p0, p1,
+            cure, model.tables, offset, knots, horizon,
+        )  # fmt: skip
     if keep:
         firings = at.INTEGERS + size[at.SIZE_NODES] + columns[transition, at.TRANSITION_STORE]
         for k in range(count):
             p = lists[at.LIST, k]
-            reals[store + at.KEPT_SINCE, p] = reals[_TIME, k]
-            reals[store + at.KEPT_OWN_TIME, p] = 0.0 if clock == at.CLOCK_STATE else reals[_OWN, k]
-            reals[store + at.KEPT_MULTIPLIER, p] = reals[_MULTIPLIER, k]
-            reals[store + at.KEPT_TIME, p] = reals[_LATENT, k]
+            kept[p, store + at.KEPT_THRESHOLD] = reals[_THRESHOLD, k]
+            kept[p, store + at.KEPT_MULTIPLIER] = reals[_OLD_RATE, k]
+            kept[p, store + at.KEPT_SINCE] = reals[_TIME, k]
+            kept[p, store + at.KEPT_OWN_TIME] = 0.0 if clock == at.CLOCK_STATE else reals[_OWN, k]
+            kept[p, store + at.KEPT_TIME] = reals[_LATENT, k]
+            kept[p, store + at.KEPT_RATE] = reals[_MULTIPLIER, k]
+            kept[p, store + at.KEPT_SPEED] = reals[_SPEED, k] if has_effect else 1.0
             integers[firings, p] = 0
-
-
-@inline
-def _stratum(model, transition, attributes, reals, p):  # type: ignore[no-untyped-def]
-    """Level of the strata attribute, kept within the hazards there are."""
-    strata = model.transitions[transition, at.TRANSITION_STRATA]
-    level = np.int64(0)
-    if strata > 1:
-        value = reals[attributes + model.transitions[transition, at.TRANSITION_STRATA_ATTRIBUTE], p]
-        for stratum in range(1, strata):
-            if value >= stratum:
-                level = stratum
-    return level
 
 
 @part
 def _kept_times(
-    model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1, horizon
+    model, draw, node, transition, reals, integers, kept, lists, count, attributes, patient0, luck, k0, k1, horizon
 ):  # type: ignore[no-untyped-def]
-    """Times of one transition for patients whose threshold goes on; solved again only where something changed."""
+    """Times of one transition for patients whose threshold goes on; solved again only where something changed.
+
+    First each patient is looked at, and those whose multiplier, effect or clock origin changed are laid side by side (those
+    whose effect is, or was, to change with time are solved at once); then these are solved together.
+    """
     size = model.size
     columns = model.transitions
     purpose = np.uint64(columns[transition, at.TRANSITION_PURPOSE])
     clock = columns[transition, at.TRANSITION_CLOCK]
     place = columns[transition, at.TRANSITION_STORE]
-    store = at.REALS + size[at.SIZE_REGISTERS] + at.KEPT * place
+    store = at.KEPT * place
     firings = at.INTEGERS + size[at.SIZE_NODES] + place
     life = columns[transition, at.TRANSITION_LIFE] >= 0
     has_effect = columns[transition, at.TRANSITION_HAS_EFFECT] == 1
+    strata = columns[transition, at.TRANSITION_STRATA]
     age_row = attributes + size[at.SIZE_AGE_ATTRIBUTE]
     _multipliers(model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1)
+    solved = 0
     for k in range(count):
         p = lists[at.LIST, k]
         now = reals[_TIME, k]
-        latent = reals[store + at.KEPT_TIME, p]
+        latent = kept[p, store + at.KEPT_TIME]
         reals[_LATENT, k] = latent
         multiplier = reals[_MULTIPLIER, k]
         fired = (not life) and integers[at.FIRED, p] == place
-        undrawn = life and reals[store + at.KEPT_THRESHOLD, p] != reals[store + at.KEPT_THRESHOLD, p]
+        undrawn = life and kept[p, store + at.KEPT_THRESHOLD] != kept[p, store + at.KEPT_THRESHOLD]
+        moved = False
         if not fired and not undrawn:
             if latent <= now:
                 continue
             moved = (clock == at.CLOCK_LOCAL and reals[at.LOCAL_START, p] != reals[at.SEEN_LOCAL_START, p]) or (
                 clock == at.CLOCK_SYSTEMIC and reals[at.SYSTEMIC_START, p] != reals[at.SEEN_SYSTEMIC_START, p]
             )
-        else:
-            moved = False
+        rate = multiplier
+        speed = 1.0
+        was_stepped = False
+        stepped = False
         local = np.int64(-1)
         local_off = np.int64(0)
+        local_origin = 0.0
         systemic = np.int64(-1)
         systemic_off = np.int64(0)
-        old_local = np.int64(-1)
-        old_local_off = np.int64(0)
-        old_systemic = np.int64(-1)
-        old_systemic_off = np.int64(0)
-        local_origin = 0.0
         systemic_origin = 0.0
-        old_local_origin = 0.0
-        old_systemic_origin = 0.0
         if has_effect:
-            local, local_off = active_effect(
-                model.effect_of, transition, 0, integers[at.LOCAL, p], integers[at.LOCAL_PREVIOUS, p],
-                reals[at.LOCAL_PREVIOUS_START, p], reals[at.LOCAL_STOP, p], model.effects, draw,
-            )  # fmt: skip
-            systemic, systemic_off = active_effect(
-                model.effect_of, transition, 1, integers[at.SYSTEMIC, p], integers[at.SYSTEMIC_PREVIOUS, p],
-                reals[at.SYSTEMIC_PREVIOUS_START, p], reals[at.SYSTEMIC_STOP, p], model.effects, draw,
-            )  # fmt: skip
-            old_local, old_local_off = active_effect(
-                model.effect_of, transition, 0, integers[at.SEEN_LOCAL, p], integers[at.SEEN_LOCAL_PREVIOUS, p],
-                reals[at.SEEN_LOCAL_PREVIOUS_START, p], reals[at.SEEN_LOCAL_STOP, p], model.effects, draw,
-            )  # fmt: skip
-            old_systemic, old_systemic_off = active_effect(
-                model.effect_of, transition, 1, integers[at.SEEN_SYSTEMIC, p],
-                integers[at.SEEN_SYSTEMIC_PREVIOUS, p], reals[at.SEEN_SYSTEMIC_PREVIOUS_START, p],
-                reals[at.SEEN_SYSTEMIC_STOP, p], model.effects, draw,
-            )  # fmt: skip
-            local_origin = reals[at.LOCAL_STOP, p] if local_off == 1 else reals[at.LOCAL_START, p]
-            systemic_origin = reals[at.SYSTEMIC_STOP, p] if systemic_off == 1 else reals[at.SYSTEMIC_START, p]
-            old_local_origin = reals[at.SEEN_LOCAL_STOP, p] if old_local_off == 1 else reals[at.SEEN_LOCAL_START, p]
-            old_systemic_origin = (
-                reals[at.SEEN_SYSTEMIC_STOP, p] if old_systemic_off == 1 else reals[at.SEEN_SYSTEMIC_START, p]
+            local, local_off, local_origin, systemic, systemic_off, systemic_origin = _slots(
+                model, draw, transition, False, reals, integers, p
             )
-            moved = (
-                moved
-                or local != old_local
-                or systemic != old_systemic
-                or (local >= 0 and (local_off != old_local_off or local_origin != old_local_origin))
-                or (systemic >= 0 and (systemic_off != old_systemic_off or systemic_origin != old_systemic_origin))
-            )
-        if not (fired or undrawn or moved or multiplier != reals[store + at.KEPT_MULTIPLIER, p]):
-            continue
-        hazard = columns[transition, at.TRANSITION_HAZARD] + _stratum(model, transition, attributes, reals, p)
-        family, p0, p1, cure, offset, knots = _hazard(model, hazard, draw)
-        own = reals[store + at.KEPT_OWN_TIME, p]
-        threshold = reals[store + at.KEPT_THRESHOLD, p]
+            rate1, speed1, end1 = step_at(model.effects, draw, local, local_off, local_origin, now)
+            rate2, speed2, end2 = step_at(model.effects, draw, systemic, systemic_off, systemic_origin, now)
+            stepped = end1 < np.inf or end2 < np.inf
+            rate = multiplier * rate1 * rate2
+            speed = speed1 * speed2
+            was_stepped = kept[p, store + at.KEPT_SPEED] != kept[p, store + at.KEPT_SPEED]
+        if not (fired or undrawn or moved):
+            if stepped or was_stepped:
+                old_local, old_local_off, old_local_origin, old_systemic, old_systemic_off, old_systemic_origin = _slots(
+                    model, draw, transition, True, reals, integers, p
+                )
+                if (
+                    multiplier == kept[p, store + at.KEPT_MULTIPLIER]
+                    and local == old_local
+                    and systemic == old_systemic
+                    and (local < 0 or (local_off == old_local_off and local_origin == old_local_origin))
+                    and (systemic < 0 or (systemic_off == old_systemic_off and systemic_origin == old_systemic_origin))
+                ):
+                    continue
+            elif rate == kept[p, store + at.KEPT_RATE] and speed == kept[p, store + at.KEPT_SPEED]:
+                kept[p, store + at.KEPT_MULTIPLIER] = multiplier
+                continue
+        own = kept[p, store + at.KEPT_OWN_TIME]
+        threshold = kept[p, store + at.KEPT_THRESHOLD]
+        since = kept[p, store + at.KEPT_SINCE]
         if undrawn:
             own = _own_time(clock, p, reals, now, age_row)
-            threshold = -log_(_draw(patient0 + np.uint64(p), luck, purpose, _ZERO, _ZERO, k0, k1))
-        else:
-            since = reals[store + at.KEPT_SINCE, p]
-            before = reals[store + at.KEPT_MULTIPLIER, p]
-            if old_local >= 0 or old_systemic >= 0:
-                spent, own = spend_under_effects(
-                    since, now, before, own, old_local, old_local_off, old_local_origin, old_systemic,
-                    old_systemic_off, old_systemic_origin, model.effects, draw, family, p0, p1, cure, model.tables,
-                    offset, knots,
-                )  # fmt: skip
-            else:
-                used = cumulative(family, p0, p1, cure, model.tables, offset, knots, own)
-                own = own + (now - since)
-                spent = before * (cumulative(family, p0, p1, cure, model.tables, offset, knots, own) - used)
-            if fired:
-                patient = patient0 + np.uint64(p)
-                entry = np.uint64(integers[at.INTEGERS + node, p] - 1)
-                threshold = -log_(_draw(patient, luck, purpose, entry, np.uint64(integers[firings, p]), k0, k1))
-            else:
-                threshold = max(threshold - spent, 0.0)
-            if clock == at.CLOCK_LOCAL and reals[at.LOCAL_START, p] != reals[at.SEEN_LOCAL_START, p]:
-                own = now - reals[at.LOCAL_START, p]
-            if clock == at.CLOCK_SYSTEMIC and reals[at.SYSTEMIC_START, p] != reals[at.SEEN_SYSTEMIC_START, p]:
-                own = now - reals[at.SYSTEMIC_START, p]
-        if local >= 0 or systemic >= 0:
+            since = now
+            threshold = -log_(_draw(patient0 + p, luck, purpose, _ZERO, _ZERO, k0, k1))
+        elif fired:
+            if integers[firings, p] >= at.MOST_FIRINGS:
+                return np.int64(p)
+            entry_number = np.uint64(integers[at.INTEGERS + node, p] - 1)
+            threshold = -log_(
+                _draw(patient0 + p, luck, purpose, entry_number, np.uint64(integers[firings, p]), k0, k1)
+            )
+        renewed = np.nan
+        if clock == at.CLOCK_LOCAL and reals[at.LOCAL_START, p] != reals[at.SEEN_LOCAL_START, p]:
+            renewed = now - reals[at.LOCAL_START, p]
+        if clock == at.CLOCK_SYSTEMIC and reals[at.SYSTEMIC_START, p] != reals[at.SEEN_SYSTEMIC_START, p]:
+            renewed = now - reals[at.SYSTEMIC_START, p]
+        kept[p, store + at.KEPT_SINCE] = now
+        kept[p, store + at.KEPT_MULTIPLIER] = multiplier
+        if not (stepped or was_stepped or strata > 1):
+            integers[at.SOLVED, solved] = k
+            reals[_OLD_OWN, solved] = own
+            reals[_MOVE, solved] = 0.0 if undrawn else kept[p, store + at.KEPT_SPEED] * (now - since)
+            reals[_OLD_RATE, solved] = 0.0 if undrawn or fired else kept[p, store + at.KEPT_RATE]
+            reals[_THRESHOLD, solved] = threshold
+            reals[_RATE, solved] = rate
+            reals[_NEW_SPEED, solved] = speed
+            reals[_NEW_OWN, solved] = renewed
+            solved += 1
+            continue
+        family, p0, p1, cure, offset, knots = _hazard(
+            model, columns[transition, at.TRANSITION_HAZARD] + _stratum(model, transition, attributes, reals, p), draw
+        )
+        spent = 0.0
+        if was_stepped:
+            old_local, old_local_off, old_local_origin, old_systemic, old_systemic_off, old_systemic_origin = _slots(
+                model, draw, transition, True, reals, integers, p
+            )
+            spent, own = spend_under_effects(
+                since, now, kept[p, store + at.KEPT_RATE], own, old_local, old_local_off, old_local_origin, old_systemic,
+                old_systemic_off, old_systemic_origin, model.effects, draw, family, p0, p1, cure, model.tables, offset,
+                knots,
+            )  # fmt: skip
+        elif not undrawn:
+            used = cumulative(family, p0, p1, cure, model.tables, offset, knots, own)
+            own = own + kept[p, store + at.KEPT_SPEED] * (now - since)
+            after = cumulative(family, p0, p1, cure, model.tables, offset, knots, own)
+            spent = kept[p, store + at.KEPT_RATE] * (after - used)
+        if not (undrawn or fired):
+            threshold = max(threshold - spent, 0.0)
+        if renewed == renewed:
+            own = renewed
+        if stepped:
+            rate = multiplier
+            speed = np.nan
             latent = solve_under_effects(
                 threshold, multiplier, now, own, local, local_off, local_origin, systemic, systemic_off,
                 systemic_origin, model.effects, draw, family, p0, p1, cure, model.tables, offset, knots, horizon,
             )  # fmt: skip
         else:
             used = cumulative(family, p0, p1, cure, model.tables, offset, knots, own)
-            reached = inverse(family, p0, p1, cure, model.tables, offset, knots, used + threshold / multiplier)
-            latent = now + max(reached - own, 0.0)
-        reals[store + at.KEPT_THRESHOLD, p] = threshold
-        reals[store + at.KEPT_SINCE, p] = now
-        reals[store + at.KEPT_OWN_TIME, p] = own
-        reals[store + at.KEPT_MULTIPLIER, p] = multiplier
-        reals[store + at.KEPT_TIME, p] = latent
+            reached = inverse(
+                family, p0, p1, cure, model.tables, offset, knots, used + (threshold / rate if rate > 0.0 else np.inf)
+            )
+            latent = now + (max(reached - own, 0.0) / speed if speed > 0.0 else np.inf)
+        kept[p, store + at.KEPT_THRESHOLD] = threshold
+        kept[p, store + at.KEPT_OWN_TIME] = own
+        kept[p, store + at.KEPT_TIME] = latent
+        kept[p, store + at.KEPT_RATE] = rate
+        kept[p, store + at.KEPT_SPEED] = speed
         reals[_LATENT, k] = latent
+    if solved == 0:
+        return np.int64(-1)
+    family, p0, p1, cure, offset, knots = _hazard(model, columns[transition, at.TRANSITION_HAZARD], draw)
+    cumulative_block(
+        family, p0, p1, cure, model.tables, offset, knots, reals[_OLD_OWN], reals[_USED], solved, integers[at.SCRATCH]
+    )
+    for i in range(solved):
+        reals[_OWN, i] = reals[_OLD_OWN, i] + reals[_MOVE, i]
+    cumulative_block(
+        family, p0, p1, cure, model.tables, offset, knots, reals[_OWN], reals[_WORK], solved, integers[at.SCRATCH]
+    )
+    for i in range(solved):
+        spent = reals[_OLD_RATE, i] * (reals[_WORK, i] - reals[_USED, i])
+        left = max(reals[_THRESHOLD, i] - spent, 0.0)
+        reals[_THRESHOLD, i] = reals[_THRESHOLD, i] if reals[_OLD_RATE, i] == 0.0 else left
+    if clock == at.CLOCK_LOCAL or clock == at.CLOCK_SYSTEMIC:
+        for i in range(solved):
+            reals[_OWN, i] = reals[_NEW_OWN, i] if reals[_NEW_OWN, i] == reals[_NEW_OWN, i] else reals[_OWN, i]
+        cumulative_block(
+            family, p0, p1, cure, model.tables, offset, knots, reals[_OWN], reals[_WORK], solved, integers[at.SCRATCH]
+        )
+    for i in range(solved):
+        reals[_WORK, i] = reals[_WORK, i] + (reals[_THRESHOLD, i] / reals[_RATE, i] if reals[_RATE, i] > 0.0 else np.inf)
+    inverse_block(
+        family, p0, p1, cure, model.tables, offset, knots, reals[_WORK], reals[_OTHER], solved, integers[at.SCRATCH]
+    )
+    for i in range(solved):
+        reals[_OTHER, i] = max(reals[_OTHER, i] - reals[_OWN, i], 0.0) / reals[_NEW_SPEED, i]
+        reals[_OTHER, i] = reals[_OTHER, i] if reals[_NEW_SPEED, i] > 0.0 else np.inf
+    for i in range(solved):
+        k = integers[at.SOLVED, i]
+        p = lists[at.LIST, k]
+        latent = reals[_TIME, k] + reals[_OTHER, i]
+        kept[p, store + at.KEPT_THRESHOLD] = reals[_THRESHOLD, i]
+        kept[p, store + at.KEPT_OWN_TIME] = reals[_OWN, i]
+        kept[p, store + at.KEPT_TIME] = latent
+        kept[p, store + at.KEPT_RATE] = reals[_RATE, i]
+        kept[p, store + at.KEPT_SPEED] = reals[_NEW_SPEED, i]
+        reals[_LATENT, k] = latent
+    return np.int64(-1)
 
 
 @part
@@ -432,7 +542,7 @@ def _scheduled_times(
     size = model.size
     columns = model.scheduled
     origin_clock = columns[event, at.SCHEDULED_ORIGIN]
-    origins = at.REALS + size[at.SIZE_REGISTERS] + at.KEPT * size[at.SIZE_STORE] + event
+    origins = at.REALS + size[at.SIZE_REGISTERS] + event
     counters = at.INTEGERS + size[at.SIZE_NODES] + size[at.SIZE_STORE] + event
     program = columns[event, at.SCHEDULED_FIRST_PROGRAM]
     if program >= 0:
@@ -467,16 +577,19 @@ def _scheduled_times(
         due = np.inf
         if repeats:
             due = origin + first + number * period
-            if due < now:
-                number = int(np.ceil((now - origin - first) / period))
+            if due < now and first > -np.inf:
+                # The quotient may be rounded either way; the counter never goes back.
+                ahead = max(int(np.ceil((now - origin - first) / period)) - 1, number)
+                while origin + first + ahead * period < now:
+                    ahead += 1
+                number = ahead
                 due = origin + first + number * period
-                if due < now:
-                    number += 1
-                    due = origin + first + number * period
         elif number == 0:
             due = origin + first
             if due < now:
                 due = np.inf
+        if first == -np.inf:
+            due = np.inf
         if first != first:
             due = np.nan
         integers[counters, p] = number
@@ -491,6 +604,8 @@ def _scheduled_times(
         for k in range(count):
             if reals[at.REALS, k] == 0.0:
                 reals[_LATENT, k] = np.inf
+            elif reals[at.REALS, k] != reals[at.REALS, k]:
+                reals[_LATENT, k] = np.nan
 
 
 @part
@@ -533,9 +648,37 @@ def _open_visits(model, node, reals, integers, lists, count, attributes, visit_r
     control[at.CONTROL_VISITS] = filled
 
 
+@inline
+def _changed_first(integers, lists, count):  # type: ignore[no-untyped-def]
+    """Put the listed patients for whom something changed first, otherwise in order; return how many they are."""
+    changed = 0
+    rest = 0
+    for k in range(count):
+        p = lists[at.LIST, k]
+        if integers[at.CHANGED, p] == 1:
+            lists[at.LIST, changed] = p
+            changed += 1
+        else:
+            lists[at.GROUPED, rest] = p
+            rest += 1
+    for k in range(rest):
+        lists[at.LIST, changed + k] = lists[at.GROUPED, k]
+    return changed
+
+
+@inline
+def _not_a_number(reals, lists, count, control):  # type: ignore[no-untyped-def]
+    """Note the first listed patient whose time is not a number."""
+    for k in range(count):
+        if reals[_LATENT, k] != reals[_LATENT, k]:
+            control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.LIST, k])
+            break
+    return at.ERROR_NAN
+
+
 @part
 def _pass_time(
-    model, draw, node, begins, count, reals, integers, lists, visit_reals, visit_integers, control, patient0, luck,
+    model, draw, node, begins, count, reals, integers, kept, lists, visit_reals, visit_integers, control, patient0, luck,
     k0, k1, horizon,
 ):  # type: ignore[no-untyped-def]  # fmt: skip
     """Find what ends, or interrupts, the stay of each listed patient, and when.
@@ -545,14 +688,17 @@ def _pass_time(
     """
     size = model.size
     nodes = model.nodes
-    attributes = at.REALS + size[at.SIZE_REGISTERS] + at.KEPT * size[at.SIZE_STORE] + size[at.SIZE_SCHEDULED]
+    attributes = at.REALS + size[at.SIZE_REGISTERS] + size[at.SIZE_SCHEDULED]
     can_stay = nodes[node, at.NODE_CAN_STAY] == 1
     first_transition = nodes[node, at.NODE_TRANSITION_FIRST]
     end_transition = nodes[node, at.NODE_TRANSITION_END]
     first_scheduled = nodes[node, at.NODE_SCHEDULED_FIRST]
     end_scheduled = nodes[node, at.NODE_SCHEDULED_END]
     edges = nodes[node, at.NODE_EDGE_END] - nodes[node, at.NODE_EDGE_FIRST]
-    _open_visits(model, node, reals, integers, lists, count, attributes, visit_reals, visit_integers, control)
+    changed = count
+    if not begins:
+        changed = _changed_first(integers, lists, count)
+    _open_visits(model, node, reals, integers, lists, changed, attributes, visit_reals, visit_integers, control)
     if begins:
         entries = at.INTEGERS + node
         for k in range(count):
@@ -566,6 +712,10 @@ def _pass_time(
         if can_stay:
             for k in range(count):
                 integers[at.FIRED, lists[at.LIST, k]] = -1
+        firings = at.INTEGERS + size[at.SIZE_NODES] + size[at.SIZE_STORE] + size[at.SIZE_SCHEDULED]
+        for event in range(first_scheduled, end_scheduled):
+            for k in range(count):
+                integers[firings + event, lists[at.LIST, k]] = 0
     for k in range(count):
         p = lists[at.LIST, k]
         reals[_TIME, k] = reals[at.NOW, p]
@@ -577,14 +727,23 @@ def _pass_time(
     for transition in range(first_transition, end_transition):
         if begins and model.transitions[transition, at.TRANSITION_LIFE] < 0:
             _fresh_times(
-                model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1,
+                model, draw, node, transition, reals, integers, kept, lists, count, attributes, patient0, luck, k0, k1,
                 horizon,
             )  # fmt: skip
         else:
-            _kept_times(
-                model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1,
-                horizon,
+            looked_at = changed
+            if model.transitions[transition, at.TRANSITION_TIMED] == 1:
+                looked_at = count
+            patient = _kept_times(
+                model, draw, node, transition, reals, integers, kept, lists, looked_at, attributes, patient0, luck, k0,
+                k1, horizon,
             )  # fmt: skip
+            if patient >= 0:
+                control[at.CONTROL_ERROR_PATIENT] = patient
+                return at.ERROR_FIRINGS
+            store = at.KEPT * model.transitions[transition, at.TRANSITION_STORE]
+            for k in range(looked_at, count):
+                reals[_LATENT, k] = kept[lists[at.LIST, k], store + at.KEPT_TIME]
         scan = model.transitions[transition, at.TRANSITION_SCAN]
         if scan >= 0:
             origin_of = model.scans[scan, at.SCAN_ORIGIN]
@@ -608,9 +767,11 @@ def _pass_time(
         for k in range(count):
             time = reals[_LATENT, k]
             bad = bad | (time != time)
-            if time < reals[_BEST, k]:
-                reals[_BEST, k] = time
-                integers[at.CHOICE, k] = number
+            earlier = time < reals[_BEST, k]
+            reals[_BEST, k] = time if earlier else reals[_BEST, k]
+            integers[at.CHOICE, k] = number if earlier else integers[at.CHOICE, k]
+        if bad:
+            return _not_a_number(reals, lists, count, control)
     for event in range(first_scheduled, end_scheduled):
         _scheduled_times(
             model, draw, node, event, begins, reals, integers, lists, count, attributes, patient0, luck, k0, k1
@@ -619,13 +780,13 @@ def _pass_time(
         for k in range(count):
             time = reals[_LATENT, k]
             bad = bad | (time != time)
-            if time < reals[_BEST, k]:
-                reals[_BEST, k] = time
-                integers[at.CHOICE, k] = number
-    if bad:
-        return at.ERROR_NAN
+            earlier = time < reals[_BEST, k]
+            reals[_BEST, k] = time if earlier else reals[_BEST, k]
+            integers[at.CHOICE, k] = number if earlier else integers[at.CHOICE, k]
+        if bad:
+            return _not_a_number(reals, lists, count, control)
     if can_stay and size[at.SIZE_LOCAL] * size[at.SIZE_SYSTEMIC] > 1:
-        for k in range(count):
+        for k in range(changed):
             p = lists[at.LIST, k]
             reals[at.SEEN_LOCAL_START, p] = reals[at.LOCAL_START, p]
             reals[at.SEEN_SYSTEMIC_START, p] = reals[at.SYSTEMIC_START, p]
@@ -648,7 +809,7 @@ def _pass_time(
         else:
             integers[at.INSTANTS, p] += 1
         reals[at.NOW, p] = time
-        integers[at.EVENTS, p] += 1
+        integers[at.EVENTS, p] += 1 if choice < edges else 0
         integers[at.BEST, p] = first_edge + choice
         if integers[at.EVENTS, p] > at.MOST_EVENTS:
             control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
@@ -656,6 +817,9 @@ def _pass_time(
         if integers[at.INSTANTS, p] > at.MOST_INSTANTS:
             control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
             return at.ERROR_INSTANTS
+    if can_stay:
+        for k in range(changed):
+            integers[at.CHANGED, lists[at.LIST, k]] = 0
     if can_stay or end_scheduled > first_scheduled:
         fired_row = at.INTEGERS + size[at.SIZE_NODES]
         counters = fired_row + size[at.SIZE_STORE]
@@ -669,16 +833,16 @@ def _pass_time(
                     if model.transitions[first_transition + choice, at.TRANSITION_LIFE] >= 0:
                         firing = 0
                     integers[at.FIRED, p] = place
+                    integers[at.CHANGED, p] = 1
                     integers[at.FIRING, p] = firing
                     integers[fired_row + place, p] = firing + 1
-                    if firing + 1 >= at.MOST_FIRINGS:
-                        control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
-                        return at.ERROR_FIRINGS
             elif choice < edges:
                 event = first_scheduled + choice - transitions
                 number = integers[counters + event, p]
                 integers[counters + event, p] = number + 1
                 integers[at.FIRED, p] = -1
+                number = integers[counters + size[at.SIZE_SCHEDULED] + event, p]
+                integers[counters + size[at.SIZE_SCHEDULED] + event, p] = number + 1
                 integers[at.FIRING, p] = number
                 if number >= at.MOST_FIRINGS and model.edges[first_edge + choice, at.EDGE_USES_LUCK] == 1:
                     control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
@@ -691,7 +855,7 @@ def _take_chance(model, draw, node, count, reals, integers, lists, control, pati
     """Draw a branch for each listed patient: the first whose cumulative weight exceeds u x total; the last takes the rest."""
     size = model.size
     nodes = model.nodes
-    attributes = at.REALS + size[at.SIZE_REGISTERS] + at.KEPT * size[at.SIZE_STORE] + size[at.SIZE_SCHEDULED]
+    attributes = at.REALS + size[at.SIZE_REGISTERS] + size[at.SIZE_SCHEDULED]
     branches = nodes[node, at.NODE_EDGE_END] - nodes[node, at.NODE_EDGE_FIRST]
     purpose = np.uint64(nodes[node, at.NODE_PURPOSE])
     entries = at.INTEGERS + node
@@ -749,7 +913,7 @@ def _follow_edges(
     """
     size = model.size
     nodes = model.nodes
-    attributes = at.REALS + size[at.SIZE_REGISTERS] + at.KEPT * size[at.SIZE_STORE] + size[at.SIZE_SCHEDULED]
+    attributes = at.REALS + size[at.SIZE_REGISTERS] + size[at.SIZE_SCHEDULED]
     first_edge = nodes[node, at.NODE_EDGE_FIRST]
     edges = nodes[node, at.NODE_EDGE_END] - first_edge
     for edge in range(edges + 2):
@@ -787,10 +951,15 @@ def _follow_edges(
             marks += number
         program = model.edges[edge, at.EDGE_PROGRAM]
         if program >= 0:
-            run_program(
+            wrong = run_program(
                 model.code, model.programs[program], model.programs[program + 1], model.numbers, draw, reals, integers,
                 lists, at.GROUPED, begin, number, attributes, node, patient0, luck, k0, k1,
             )  # fmt: skip
+            if wrong >= 0:
+                control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.GROUPED, begin + wrong])
+                return at.ERROR_NAN
+            for k in range(number):
+                integers[at.CHANGED, lists[at.GROUPED, begin + k]] = 1
         for slot in range(2):
             treatment = model.edges[edge, at.EDGE_LOCAL + slot]
             if treatment < 0:
@@ -806,6 +975,10 @@ def _follow_edges(
                     reals[at.LOCAL_PREVIOUS_START + slot, p] = reals[at.LOCAL_START + slot, p]
                     reals[at.LOCAL_STOP + slot, p] = reals[at.NOW, p]
                 integers[at.LOCAL + slot, p] = treatment
+                integers[at.CHANGED, p] = 1
+                for event in range(size[at.SIZE_SCHEDULED]):
+                    if model.scheduled[event, at.SCHEDULED_ORIGIN] == at.CLOCK_LOCAL + slot:
+                        reals[at.REALS + size[at.SIZE_REGISTERS] + event, p] = np.nan
                 reals[at.LOCAL_START + slot, p] = reals[at.NOW, p]
         target = model.edges[edge, at.EDGE_DESTINATION]
         if target < 0:
@@ -832,11 +1005,12 @@ def _follow_edges(
         control[at.CONTROL_MARKS] = marks
         begin = end
     control[at.CONTROL_VISITS] = visits
+    return at.OK
 
 
 @entry
 def advance(
-    model, draw, horizon, patient0, luck, k0, k1, reals, integers, lists, queued, groups, visit_reals, visit_integers,
+    model, draw, horizon, patient0, luck, k0, k1, reals, integers, kept, lists, queued, groups, visit_reals, visit_integers,
     mark_reals, mark_integers, control,
 ):  # type: ignore[no-untyped-def]  # fmt: skip
     """Run a block until all its histories have ended (OK), a buffer may fill (BUFFER_FULL) or an error stops it.
@@ -848,15 +1022,18 @@ def advance(
     capacity = visit_reals.shape[1]
     mark_capacity = mark_reals.shape[0]
     node = control[at.CONTROL_NODE]
+    # After a full buffer the sweep goes on with the very queue it stopped at, so the order never depends on the buffer.
+    first_queue = control[at.CONTROL_STAYING]
     while True:
         pending = 0
         for waiting in range(2 * count_nodes):
             pending += queued[waiting]
         if pending == 0:
             control[at.CONTROL_NODE] = 0
+            control[at.CONTROL_STAYING] = 0
             return at.OK
         while node < count_nodes:
-            for staying in range(2):
+            for staying in range(first_queue, 2):
                 queue = node + staying * count_nodes
                 count = queued[queue]
                 if count == 0:
@@ -866,6 +1043,7 @@ def advance(
                     or control[at.CONTROL_MARKS] + 2 * count > mark_capacity
                 ):
                     control[at.CONTROL_NODE] = node
+                    control[at.CONTROL_STAYING] = staying
                     return at.BUFFER_FULL
                 for k in range(count):
                     lists[at.LIST, k] = lists[at.LISTS + queue, k]
@@ -874,7 +1052,7 @@ def advance(
                 kind = model.nodes[node, at.NODE_KIND]
                 if kind == at.STATE:
                     status = _pass_time(
-                        model, draw, node, staying == 0, count, reals, integers, lists, visit_reals, visit_integers,
+                        model, draw, node, staying == 0, count, reals, integers, kept, lists, visit_reals, visit_integers,
                         control, patient0, luck, k0, k1, horizon,
                     )  # fmt: skip
                 else:
@@ -897,23 +1075,29 @@ def advance(
                         else:
                             program = model.nodes[node, at.NODE_PROGRAM]
                             attributes = (
-                                at.REALS + model.size[at.SIZE_REGISTERS] + at.KEPT * model.size[at.SIZE_STORE]
-                                + model.size[at.SIZE_SCHEDULED]
+                                at.REALS + model.size[at.SIZE_REGISTERS] + model.size[at.SIZE_SCHEDULED]
                             )  # fmt: skip
                             run_program(
                                 model.code, model.programs[program], model.programs[program + 1], model.numbers, draw,
                                 reals, integers, lists, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1,
                             )  # fmt: skip
                             for k in range(count):
-                                integers[at.CHOICE, k] = int(reals[at.REALS, k])
+                                row = reals[at.REALS, k]
+                                if row != row:
+                                    control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.LIST, k])
+                                    status = at.ERROR_NAN
+                                else:
+                                    integers[at.CHOICE, k] = int(row)
                 if status != at.OK:
                     control[at.CONTROL_ERROR_NODE] = node
-                    if status == at.ERROR_NAN and kind == at.STATE:
-                        control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.LIST, 0])
                     return status
-                _follow_edges(
+                status = _follow_edges(
                     model, node, draw, count, groups, reals, integers, lists, queued, visit_reals, visit_integers,
                     mark_reals, mark_integers, control, patient0, luck, k0, k1,
                 )  # fmt: skip
+                if status != at.OK:
+                    control[at.CONTROL_ERROR_NODE] = node
+                    return status
+            first_queue = 0
             node += 1
         node = 0

@@ -89,7 +89,9 @@ TRANSITION_PURPOSE = 9
 TRANSITION_HAS_EFFECT = 10
 TRANSITION_STORE = 11
 """place of its threshold among those kept for a patient"""
-TRANSITION_COLUMNS = 12
+TRANSITION_TIMED = 12
+"""1 if the multiplier depends on time itself, so that it must be looked at whenever a stay goes on"""
+TRANSITION_COLUMNS = 13
 
 # Columns of `hazards`.
 HAZARD_FAMILY = 0
@@ -179,7 +181,7 @@ ERROR_WORDS = {
     ERROR_INSTANTS: f"passed more than {MOST_INSTANTS} instant nodes at one time",
     ERROR_EVENTS: f"had more than {MOST_EVENTS} events",
     ERROR_ENTRIES: f"entered one node more than {MOST_ENTRIES} times",
-    ERROR_FIRINGS: f"had one event more than {MOST_FIRINGS} times within a stay",
+    ERROR_FIRINGS: f"had one event {MOST_FIRINGS} times within a stay, and more cannot be addressed",
     ERROR_NAN: "met a value that is not a number",
     ERROR_WEIGHTS: "met chances that are negative, infinite, not numbers, or all zero",
 }
@@ -247,11 +249,15 @@ VISIT_BEGAN = 14
 VISIT_LOCAL_START = 15
 VISIT_SYSTEMIC_START = 16
 TEMPORARY = 17
-TEMPORARIES = 8
+TEMPORARIES = 16
 REALS = TEMPORARY + TEMPORARIES
-"""rows before the registers, the kept thresholds (5 rows each), the origins of scheduled events and the attributes"""
-KEPT = 5
-KEPT_THRESHOLD, KEPT_SINCE, KEPT_OWN_TIME, KEPT_MULTIPLIER, KEPT_TIME = 0, 1, 2, 3, 4
+"""rows before the registers, the origins of scheduled events and the attributes"""
+
+# Kept thresholds lie patient by patient, KEPT places each, so that one of them is one line of the processor's caches.
+KEPT = 8
+KEPT_THRESHOLD, KEPT_SINCE, KEPT_OWN_TIME, KEPT_MULTIPLIER, KEPT_TIME, KEPT_RATE, KEPT_SPEED = range(7)
+"""The multiplier is the patient's, the rate is the multiplier times the effects of treatments; a speed of NaN says that an
+effect was to change with time, so that what was consumed is added up piece by piece."""
 
 # Rows of the workspace of integers.
 LOCAL = 0
@@ -273,8 +279,13 @@ VISIT_CELL = 13
 BEST = 14
 SCRATCH = 15
 CHOICE = 16
-INTEGERS = 17
-"""rows before the entry counts by node, the firing counts by kept threshold and the counters of scheduled events"""
+CHANGED = 17
+"""1 if something that times may depend on changed since they were last solved: attribute, treatment, a threshold used"""
+SOLVED = 18
+"""places in the list of the patients whose times are solved again"""
+INTEGERS = 19
+"""rows before the entry counts by node, the firing counts by kept threshold, and for each scheduled event its counter and
+its firings in the running stay"""
 
 # Rows of the lists of patients, before the queues (entering by node, then staying by node).
 LIST = 0
@@ -299,5 +310,5 @@ CONTROL_VISITS = 1
 CONTROL_MARKS = 2
 CONTROL_ERROR_PATIENT = 3
 CONTROL_ERROR_NODE = 4
-CONTROL_PENDING = 5
+CONTROL_STAYING = 5
 CONTROLS = 6

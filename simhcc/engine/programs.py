@@ -20,9 +20,12 @@ def run_program(
 ):  # type: ignore[no-untyped-def]
     """Carry out instructions `first` to `last` for the patients lists[row, begin : begin + count].
 
+    Returns -1, or the place in the list of a patient for whom a value to be stored is not a number.
+
     Register r of patient number k in the list is reals[REALS + r, k]. `attributes` is the row of the first attribute and
     `node` the node that evaluates, whose entries address random numbers.
     """
+    wrong = np.int64(-1)
     for position in range(first, last):
         operation = code[position, 0]
         to = at.REALS + code[position, 1]
@@ -137,7 +140,8 @@ def run_program(
         elif operation == at.SELECT:
             c = at.REALS + z
             for k in range(count):
-                reals[to, k] = reals[b, k] if reals[a, k] != 0.0 else reals[c, k]
+                value = reals[b, k] if reals[a, k] != 0.0 else reals[c, k]
+                reals[to, k] = value if reals[a, k] == reals[a, k] else reals[a, k]
         elif operation == at.ADD_N:
             value = numbers[draw, y]
             for k in range(count):
@@ -179,8 +183,11 @@ def run_program(
             number = float(y)
             for k in range(count):
                 if (reals[to, k] < 0.0) & (reals[a, k] != 0.0):
-                    reals[to, k] = number
+                    reals[to, k] = number if reals[a, k] == reals[a, k] else reals[a, k]
         elif operation == at.STORE:
             target = attributes + y
             for k in range(count):
                 reals[target, lists[row, begin + k]] = reals[a, k]
+                if reals[a, k] != reals[a, k]:
+                    wrong = k
+    return wrong

@@ -54,7 +54,7 @@ CORRECTIONS = ("none", "start", "end", "half-cycle", "simpson-1/3", "life-table"
 COMPETING = ("proportional", "ends_first", "separate")
 """How the hazards that compete within a cycle become probabilities; see `cohort_trace`."""
 
-# Differences of cumulative hazards must not be infinity minus infinity; nobody is left at this one.
+# A cumulative hazard that has reached this is taken for this much again in each further cycle: nobody survives it.
 _LARGEST = 1e300
 
 
@@ -178,6 +178,7 @@ def cohort_trace(
     build_rewards(
         question.pathway, names, question.channels, question.rewards, (), values, {name: 0 for name in names.attributes}
     )
+    _check_prices(question)
     draws = draws_of(values)
     places = (*names.states, *names.ends)
     occupancy = np.zeros((draws, len(question.strategies), len(places), cycles + 1))
@@ -498,10 +499,13 @@ class _Solver:
             if changed_by is not None:
                 raise ModelError(f"the cohort solver cannot run {place}: {changed_by} changes the age on the way")
             boundaries = boundaries + 12.0 * self.profile[self.pathway.age_years]
-        steps = np.diff(cumulative_hazard(hazard, self.values, boundaries), axis=1)
+        total = cumulative_hazard(hazard, self.values, boundaries)
+        steps = np.where(total[:, 1:] < _LARGEST, np.diff(total, axis=1), _LARGEST)
         if transition.log_multiplier is not None:
             logarithm = self.numbers(transition.log_multiplier, f"{place} (log multiplier)")
-            steps = steps * np.where(logarithm == -np.inf, 0.0, np.exp(np.clip(logarithm, -700.0, 700.0)))[:, None]
+            factor = np.where(logarithm == -np.inf, 0.0, np.exp(np.clip(logarithm, -700.0, 700.0)))[:, None]
+            with np.errstate(over="ignore"):
+                steps = np.minimum(steps * factor, _LARGEST)
         constant = hazard.family == "exponential" and hazard.cure is None
         route = self.route(transition, place)
         return _Moves(
@@ -677,6 +681,24 @@ def _integrated_weight(times: Floats, rate: Floats, bands: list[tuple[Floats, Fl
         total = total + (value - factor) * (paid(np.maximum(times, begin)) - paid(begin))
         factor = value
     return total
+
+
+def _check_prices(question: Question) -> None:
+    """Rewards are the same for all strategies, so a strategy cannot replace a parameter of one."""
+    for position, reward in enumerate(question.rewards, start=1):
+        for name in reward.__dataclass_fields__:
+            value = getattr(reward, name)
+            used = (
+                set(leaves(value, "parameter")) | set(leaves(value, "lookup"))
+                if isinstance(value, Expression)
+                else set()
+            )
+            for strategy in question.strategies:
+                for replaced in sorted(used & set(strategy.numbers)):
+                    raise ModelError(
+                        f"strategy {strategy.id!r} replaces parameter {replaced!r}, which reward {position} "
+                        f"({reward.channel}) uses; rewards are the same for all strategies"
+                    )
 
 
 # -- arguments -----------------------------------------------------------------------------------------------------

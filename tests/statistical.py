@@ -1,4 +1,4 @@
-"""Statistical checks with a stated false-alarm rate, and patients' event times straight from the kernel.
+"""Statistical checks with a stated false-alarm rate, and the event times of patients.
 
 A check compares estimates with exact values and may cry wolf once in a million runs, over all its comparisons together
 (Bonferroni). Counts of patients are held against the exact binomial distribution. Means are held against the normal
@@ -10,16 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom, norm
 
-from simhcc import outcomes
-from simhcc.engine import kernel
-from simhcc.engine import layout as at
-from simhcc.simulation import Evaluation, Prepared
+from simhcc.simulation import Evaluation, histories
 
 Floats = NDArray[np.float64]
 
@@ -70,39 +66,14 @@ def disagreements(comparisons: Iterable[Mean | Share], false_alarm: float = FALS
     return [f"{c.name}: {c.estimate:.6g}, exactly {c.exact:.6g}" for c in all_of_them if not c.tail() > allowed]
 
 
-def first_times(
-    evaluation: Evaluation,
-    values: Mapping[str, Floats],
-    cohort: Mapping[str, Floats] | None = None,
-    *,
-    patients: int,
-    draw: int = 0,
-    luck: int = 0,
-) -> dict[str, dict[str, Floats]]:
+def first_times(evaluation: Evaluation, values: Mapping[str, Floats], *, patients: int) -> dict[str, dict[str, Floats]]:
     """First time of each mark for each patient, by strategy and mark; infinite for a mark that is never made."""
-    prepared = Prepared(evaluation, values, cohort, patients, luck=luck)
-    work = outcomes.allocate(prepared.models, prepared.rewards, prepared.plan, patients)
     times: dict[str, dict[str, Floats]] = {}
-    for number, strategy in enumerate(evaluation.ids):
-        model = at.Model(*(np.ascontiguousarray(field[number]) for field in prepared.models))
-        first = np.full((len(prepared.names.marks), patients), np.inf)
-        with np.errstate(all="ignore"):
-            work.control[:] = 0
-            kernel.begin_block(
-                model, work.reals, work.integers, work.lists, work.queued, prepared.cohort, prepared.columns,
-                prepared.initial, 0, patients,
-            )  # fmt: skip
-            status: Any = at.BUFFER_FULL
-            while status == at.BUFFER_FULL:
-                status = kernel.advance(
-                    model, draw, float(evaluation.horizon), np.uint64(0), np.uint64(luck), *prepared.key, work.reals,
-                    work.integers, work.lists, work.queued, work.groups, work.visit_reals, work.visit_integers,
-                    work.mark_reals, work.mark_integers, work.control,
-                )  # fmt: skip
-                marks = slice(0, int(work.control[at.CONTROL_MARKS]))
-                places = (work.mark_integers[at.MARK_NAME, marks], work.mark_integers[at.MARK_PATIENT, marks])
-                np.minimum.at(first, places, work.mark_reals[marks])
-                work.control[at.CONTROL_VISITS] = work.control[at.CONTROL_MARKS] = 0
-        assert status == at.OK
-        times[strategy] = dict(zip(prepared.names.marks, first, strict=True))
+    for strategy in evaluation.ids:
+        marks = histories(evaluation, values, strategy=strategy, patients=patients).marks
+        times[strategy] = {}
+        for name, made in marks.groupby("mark"):
+            first = np.full(patients, np.inf)
+            np.minimum.at(first, made["patient"].to_numpy(), made["time"].to_numpy())
+            times[strategy][str(name)] = first
     return times

@@ -315,6 +315,55 @@ def test_a_hazard_that_has_become_huge_ends_everything() -> None:
     assert np.isfinite(found.occupancy).all()
 
 
+def test_who_meets_a_huge_hazard_late_dies_at_once() -> None:
+    # On the model clock the cumulative hazard overflows long before month 200; those who fall ill then live one cycle.
+    huge = die(hazard=Hazard("gompertz", {"shape": 5.0, "rate": 1.0}), clock=Clock.MODEL, log_multiplier=700.0)
+    found = solve(question(state("well", go("ill", 0.01)), state("ill", huge), DEAD, horizon=240.0))
+    well, ill = found.share("well")[0, 0], found.share("ill")[0, 0]
+    assert np.allclose(ill[200:], well[199:-1] - well[200:], rtol=1e-9)
+
+
+def test_marks_at_chance_nodes_on_the_way_are_shared_out() -> None:
+    which = Chance(
+        name="which",
+        branches=(
+            Branch(name="known", to="dead", weight=0.25, mark="seen"),
+            Branch(name="unknown", to="dead", weight=0.75, mark="asked"),
+        ),
+    )
+    found = solve(question(state("a", go("which", 0.1, mark="asked")), which, DEAD))
+    dying = found.flow("dead")[0, 0]
+    assert dying[1:].min() > 0.0
+    assert np.allclose(found.flow("seen")[0, 0], 0.25 * dying, rtol=1e-14)
+    # Once on leaving and, for three in four, once more on the way.
+    assert np.allclose(found.flow("asked")[0, 0], 1.75 * dying, rtol=1e-14)
+
+
+def test_weights_by_attribute_are_shares_of_their_sum() -> None:
+    flip = Chance(
+        name="flip",
+        branches=(
+            Branch(name="heads", to="a", weight=attribute("x")),
+            Branch(name="tails", to="dead", weight=3.0 * attribute("x")),
+        ),
+    )
+    asked = question(flip, state("a", die()), DEAD, attributes=(Attribute(name="x", initial=2.0),))
+    assert solve(asked).share("a")[0, 0, 0] == 0.25
+
+
+def test_only_what_must_end_goes_first() -> None:
+    # An operation that may kill is not a death: it is drawn among those who did not die of the rest.
+    operate = Chance(
+        name="operate",
+        branches=(Branch(name="dies", to="dead", weight=0.5), Branch(name="lives", to="b", weight=0.5)),
+    )
+    asked = question(state("a", go("operate", 0.7), die(0.4)), operate, state("b", die()), DEAD, horizon=1.0)
+    found = solve(asked, competing="ends_first")
+    operated = math.exp(-0.4) * -math.expm1(-0.7)
+    assert math.isclose(found.share("b")[0, 0, 1], 0.5 * operated, rel_tol=1e-14)
+    assert math.isclose(found.share("dead")[0, 0, 1], -math.expm1(-0.4) + 0.5 * operated, rel_tol=1e-14)
+
+
 def test_states_that_the_strategy_never_reaches_need_no_solution() -> None:
     scheduled = State(name="odd", scheduled=(Scheduled(name="visit", first=1.0, to="dead"),))
     choose = Decision(name="choose", actions={"odd": Edge(to="odd"), "even": Edge(to="a")}, default=(Row(do="even"),))
@@ -434,6 +483,15 @@ REFUSED: dict[str, tuple[Callable[[], Evaluation], str]] = {
         ),
         r"'months' by tags",
     ),
+    "price by strategy": (
+        lambda: question(
+            state("a", die(parameter("r"))),
+            DEAD,
+            rewards=(RateReward(channel="months", rate=2.0 * parameter("r")),),
+            strategies=(Strategy(id="one"), Strategy(id="two", numbers={"r": 3.0})),
+        ),
+        r"strategy 'two' replaces parameter 'r', which reward 1 \(months\) uses",
+    ),
     "attribute without value": (
         lambda: question(state("a", die(log_multiplier=attribute("y"))), DEAD, attributes=(Attribute(name="y"),)),
         r"lacks attribute 'y'",
@@ -451,7 +509,7 @@ REFUSED: dict[str, tuple[Callable[[], Evaluation], str]] = {
 def test_what_needs_a_history_is_refused_with_its_place(name: str) -> None:
     asked, words = REFUSED[name]
     with pytest.raises(ModelError, match=words):
-        solve(asked())
+        solve(asked(), {"r": 0.1})
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def correction_weights(name: str, cycles: int) -> Floats:
     "none" counts every boundary, the first and the last included; "start" and "end" leave out the last or the first;
     "half-cycle" is the trapezoidal rule; "simpson-1/3" is Simpson's composite rule and needs an even number of cycles.
     The sixth correction, "life-table", averages the two counts of each cycle before it discounts, so it is no weight.
-    See Elbasha and Chhatwal 2016, Med Decis Making 36(1):115-131, doi:10.1177/0272989X15585121.
+    See Elbasha and Chhatwal 2016, Med Decis Making 36(1):115-131.
     """
     weights = np.ones(cycles + 1)
     if name == "start":

@@ -321,6 +321,7 @@ def test_who_meets_a_huge_hazard_late_dies_at_once() -> None:
     found = solve(question(state("well", go("ill", 0.01)), state("ill", huge), DEAD, horizon=240.0))
     well, ill = found.share("well")[0, 0], found.share("ill")[0, 0]
     assert np.allclose(ill[200:], well[199:-1] - well[200:], rtol=1e-9)
+    assert np.isfinite(found.occupancy).all()
 
 
 def test_marks_at_chance_nodes_on_the_way_are_shared_out() -> None:

@@ -810,6 +810,8 @@ class _Builder:
         if hazard.family == "cumulative":
             cumulative = self.vector(hazard.parameters["values"], place)
             times = times * scale
+            if cumulative.shape[1] != times.shape[1]:
+                raise ModelError(f"{place}: {cumulative.shape[1]} cumulative hazards for {times.shape[1]} times")
         else:
             rates = self.vector(hazard.parameters["rates"], place) / scale
             times = times * scale
@@ -1158,7 +1160,7 @@ class _RewardBuilder:
             origin_first=origin_first,
             origin_of=np.ascontiguousarray(origin_of[:, 0]),
             has_origin=np.array([int(e.origin is not None) for e in self.endpoints], dtype=np.int64),
-            size=np.array([intervals, -1 if age is None else self.columns[age]], dtype=np.int64),
+            size=np.array([intervals, -1 if age is None else self.columns.get(age, -1)], dtype=np.int64),
         )
         reward_names = RewardNames(
             tuple(c.id for c in self.channels), tuple(e.id for e in self.endpoints), tuple(self.rewards)
@@ -1179,6 +1181,8 @@ class _RewardBuilder:
                 raise ModelError(f"{place}: discount rate {bad:g} a year is outside 0 to below 1")
             if channel.age_bands and self.pathway.age_years is None:
                 raise ModelError(f"{place} has age bands, but the pathway names no age attribute (age_years)")
+            if channel.age_bands and self.pathway.age_years not in self.columns:
+                raise ModelError(f"{place} has age bands, but the cohort brings no {self.pathway.age_years!r}")
             key = (
                 as_expression(channel.discount).key,
                 tuple((as_expression(a).key, as_expression(f).key) for a, f in channel.age_bands),

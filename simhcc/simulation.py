@@ -391,6 +391,8 @@ class Prepared:
         if self.draws == 0:
             raise ModelError("values have no draws")
         self.block = min(-(-block // at.LEAF) * at.LEAF, -(-patients // at.LEAF) * at.LEAF)
+        for strategy in evaluation.strategies:
+            evaluation.pathway.check(strategy)
         _check_prices(evaluation)
         self.names = names_of(evaluation.pathway, evaluation.strategies)
         self.cohort, self.columns, self.initial = self._cohort(cohort)

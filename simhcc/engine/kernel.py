@@ -976,9 +976,11 @@ def _follow_edges(
                     reals[at.LOCAL_STOP + slot, p] = reals[at.NOW, p]
                 integers[at.LOCAL + slot, p] = treatment
                 integers[at.CHANGED, p] = 1
-                for event in range(size[at.SIZE_SCHEDULED]):
-                    if model.scheduled[event, at.SCHEDULED_ORIGIN] == at.CLOCK_LOCAL + slot:
-                        reals[at.REALS + size[at.SIZE_REGISTERS] + event, p] = np.nan
+                if current != treatment:
+                    # Counters belong to the treatment, also when one replaces another at one time.
+                    for event in range(size[at.SIZE_SCHEDULED]):
+                        if model.scheduled[event, at.SCHEDULED_ORIGIN] == at.CLOCK_LOCAL + slot:
+                            reals[at.REALS + size[at.SIZE_REGISTERS] + event, p] = np.nan
                 reals[at.LOCAL_START + slot, p] = reals[at.NOW, p]
         target = model.edges[edge, at.EDGE_DESTINATION]
         if target < 0:

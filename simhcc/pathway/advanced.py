@@ -112,6 +112,7 @@ def _start() -> Chance:
         "sessions": where(risk.CONFINED, attribute("sessions"), 0.0),
         "local_additions": 0.0,
         "scan_origin": MONTHS,
+        "drug_liver": 1.0,
         "convertible": uniform("convertible"),
         "log_liver": risk.liver_events(risk.TREATED_TUMOUR),
         "log_death": risk.controlled_death(),
@@ -137,6 +138,8 @@ def _start() -> Chance:
                 updates={
                     **common_updates,
                     "response_class": _CLASS["long_control"],
+                    "drug_liver": p("liver.on_systemic.share_in_long_control"),
+                    "log_liver": risk.liver_events(risk.TREATED_TUMOUR),
                     "long_lived": 1.0,
                     "log_death": log(p("systemic.death_rate_long_control_per_month")) + attribute("trial_log_death"),
                     "observed_response": stable_seen,
@@ -259,18 +262,13 @@ def _added() -> Chance:
 
 
 def _cause() -> Chance:
-    """Cause of progression; who lives long afterwards is drawn here and stays hidden."""
+    """Cause of progression; long control goes on beyond it."""
     p = parameter
     mix = "systemic.progression_cause_mix"
     long_control = attribute("response_class") == _CLASS["long_control"]
-    first = attribute("line") <= 1.0
-    lives = where(
-        long_control, 1.0, where(first & (attribute("progressed") < 1.0), risk.drawn("long_lived", p("post_progression.p_long_lived")), attribute("long_lived"))
-    )
     seen: dict[str, Operand] = {
         **common.ecog_step("progression"),
         "afp": common.rising_afp(),
-        "long_lived": lives,
         "continues": risk.drawn("continues", p("post_progression.p_continue_beyond_progression")),
         "progressed": 1.0,
         "response_in": NEVER,

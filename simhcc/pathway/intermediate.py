@@ -5,10 +5,12 @@ from __future__ import annotations
 from simhcc.expressions import MONTHS, MONTHS_IN_STATE, Expression, Operand, attribute, exp, log, lookup, maximum, minimum, parameter, receiving, where
 from simhcc.graph import STAY, Branch, Chance, Decision, Edge, Scheduled, State, Transition
 from simhcc.pathway import common, regimens, risk
-from simhcc.pathway.attributes import ALBI, DIAMETER, NEVER, POINTS, PV, RESPONSES, within_seven
+from simhcc.pathway.attributes import ALBI, CLASSES, DIAMETER, NEVER, POINTS, PV, RESPONSES, within_seven
 from simhcc import staging
 
 _RESPONSE = {name: float(code) for code, name in enumerate(RESPONSES)}
+_CLASS = {name: float(code) for code, name in enumerate(CLASSES)}
+_LONG_CONTROL = attribute("response_class") == _CLASS["long_control"]
 _HAIC = receiving("haic")
 
 
@@ -44,7 +46,7 @@ def states() -> tuple[State, ...]:
 
 def instants() -> tuple[Chance | Decision, ...]:
     """Start, procedure, response to a session, progression, review."""
-    return (_start(), _procedure(), _response(), _progression(), _review(), _surgery_offered())
+    return (_start(), _procedure(), _response(), _progression(), _review(), _refractory(), _surgery_offered())
 
 
 def _start() -> Chance:
@@ -67,8 +69,19 @@ def _start() -> Chance:
                     "local_burden": risk.six_and_twelve(),
                     "convertible": risk.uniform("convertible"),
                     "combined_start": risk.ON_DRUG,
+                    "response_class": where(
+                        risk.ON_DRUG & risk.drawn("class", attribute("regimen_long")), _CLASS["long_control"], _CLASS["stable"]
+                    ),
+                    "long_lived": where(_LONG_CONTROL, 1.0, attribute("long_lived")),
                     "phase": where(risk.ON_DRUG, maximum(attribute("phase"), 1.0), attribute("phase")),
-                    "log_progression": risk.local_progression() + risk.drug_on_local(),
+                    "drug_liver": parameter("liver.on_systemic.share_under_local_therapy"),
+                    "log_local": where(
+                        _LONG_CONTROL,
+                        log(parameter("systemic.progression_rate_long_control_per_month")),
+                        risk.local_progression() + risk.drug_on_local(),
+                    ),
+                    "log_progression": attribute("log_local"),
+                    **_odds(),
                     "log_death": where(
                         attribute("clearances") > 0.0, risk.local_death() + risk.after_recurrence(), risk.local_death()
                     ),
@@ -78,6 +91,21 @@ def _start() -> Chance:
             ),
         ),
     )
+
+
+def _odds() -> dict[str, Operand]:
+    """What responses to sessions need, fixed by burden, drugs and the tumour's sensitivity when the course starts."""
+    p, burden = parameter, attribute("local_burden")
+    names = ("tace.response_low", "tace.response_mid", "tace.response_high")
+    logits = [log((lookup(n, 0.0) + lookup(n, 1.0)) / (1.0 - lookup(n, 0.0) - lookup(n, 1.0))) for n in names]
+    shares = [lookup(n, 0.0) / (lookup(n, 0.0) + lookup(n, 1.0)) for n in names]
+    return {
+        "session_complete": where(burden >= 3.0, shares[2], where(burden >= 2.0, shares[1], shares[0])),
+        "session_log_odds": where(burden >= 3.0, logits[2], where(burden >= 2.0, logits[1], logits[0]))
+        + where(risk.ON_DRUG, attribute("regimen_log_or_tace"), 0.0)
+        + where(_HAIC, log(p("haic.response_or_vs_tace")), 0.0)
+        + p("tace.sensitivity_sd_log_odds") * attribute("tace_sensitivity"),
+    }
 
 
 def _procedure() -> Chance:
@@ -118,33 +146,18 @@ def _procedure() -> Chance:
 
 def _shares() -> tuple[Expression, Expression]:
     """Complete and partial response at this session."""
-    p, burden, n = parameter, attribute("local_burden"), attribute("sessions")
-    names = ("tace.response_low", "tace.response_mid", "tace.response_high")
-
-    def by_burden(k: float) -> Expression:
-        low, mid, high = (lookup(name, k) for name in names)
-        return where(burden >= 3.0, high, where(burden >= 2.0, mid, low))
-
-    complete, partial = by_burden(0.0), by_burden(1.0)
-    first = complete + partial
-    sd = p("tace.sensitivity_sd_log_odds")
-    log_odds = (
-        where(n > 1.0, log(p("tace.session_2_response_odds")) + (n - 2.0) * log(p("tace.later_session_response_odds")), 0.0)
-        + where(risk.ON_DRUG, attribute("regimen_log_or_tace"), 0.0)
-        + where(_HAIC, log(p("haic.response_or_vs_tace")), 0.0)
-        + sd * attribute("tace_sensitivity")
-    )
-    odds = first / (1.0 - first) * exp(log_odds)
-    response = odds / (1.0 + odds)
+    p, n = parameter, attribute("sessions")
+    fewer = log(p("tace.session_2_response_odds")) + (n - 2.0) * log(p("tace.later_session_response_odds"))
+    odds = exp(attribute("session_log_odds") + where(n > 1.0, fewer, 0.0))
     # After two failures in a row the published share holds, whatever the class.
-    response = where(attribute("failures") >= 2.0, p("tace.p_response_after_two_failures"), response)
-    return response * complete / first, response * partial / first
+    response = where(attribute("failures") >= 2.0, p("tace.p_response_after_two_failures"), odds / (1.0 + odds))
+    return response * attribute("session_complete"), response * (1.0 - attribute("session_complete"))
 
 
 def _response() -> Chance:
     p = parameter
     complete, partial = _shares()
-    base = risk.local_progression() + risk.drug_on_local()
+    base = attribute("log_local")
     shrunk = p("tumour_update.diameter_factor_partial_response")
     seen = {"failures": 0.0, "scan_in": NEVER, "new_lesions": 0.0}
     return Chance(
@@ -207,14 +220,18 @@ def _progression() -> Chance:
     def share(k: int) -> Expression:
         return where(risk.ON_DRUG, lookup("tace.progression_cause_mix_combined", float(k)), lookup("tace.progression_cause_mix", float(k)))
 
-    base = risk.local_progression() + risk.drug_on_local()
     seen: dict[str, Operand] = {
         "progressed": 1.0,
         "observed_response": _RESPONSE["none"],
         **common.ecog_step("progression"),
         "afp": common.rising_afp(),
     }
-    after: dict[str, Operand] = {"local_burden": risk.six_and_twelve(), "log_progression": base}
+    after: dict[str, Operand] = {
+        "local_burden": risk.six_and_twelve(),
+        "response_class": _CLASS["stable"],
+        "log_local": risk.local_progression() + risk.drug_on_local(),
+        "log_progression": attribute("log_local"),
+    }
     return Chance(
         name="local_progression",
         label="progression under local treatment",
@@ -273,9 +290,27 @@ def _review() -> Decision:
             ),
             "conversion": Edge(to="surgery_offered"),
             "untreatable": Edge(to="reach_next_line", mark="untreatable", local="none", systemic="none", updates={**failed, **regimens.stop()}),
-            "refractory": Edge(to="reach_next_line", mark="refractory", local="none", systemic="none", updates={**failed, **regimens.stop()}),
-            "stop_local": Edge(to="systemic", local="none", updates={"session_in": NEVER, "haic_in": NEVER}),
+            "refractory": Edge(to="refractory_course", mark="refractory", local="none", systemic="none", updates={**failed, **regimens.stop()}),
+            "stop_local": Edge(
+                to="systemic",
+                mark="refractory",
+                local="none",
+                updates={"line": attribute("line") + 1.0, "response_class": 2.0, "response_in": NEVER},
+            ),
         },
+    )
+
+
+def _refractory() -> Chance:
+    """Refractoriness is a rule on responses; most of it is progression by RECIST as well."""
+    progressed = where(attribute("progressed"), 0.0, parameter("tace.p_recist_progression_at_refractoriness"))
+    return Chance(
+        name="refractory_course",
+        label="refractory: progression by RECIST too?",
+        branches=(
+            Branch(name="progression", weight=progressed, mark="progression", updates={"progressed": 1.0}, to="reach_next_line"),
+            Branch(name="no_progression", weight=1.0 - progressed, to="reach_next_line"),
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simhcc.expressions import Expression, Operand, attribute, log, lookup, parameter, where
+from simhcc.expressions import Expression, Operand, attribute, exp, log, lookup, maximum, parameter, where
 from simhcc.graph import Effect, Treatment
 from simhcc.pathway.attributes import NEVER
 
@@ -157,21 +157,31 @@ def _response(regimen: Regimen) -> dict[str, Operand]:
     responding = parameter("systemic.p_responder_given_long_control")
     tace = f"treatments.{regimen.id}" if regimen.id in OWN_TACE_EFFECT else None
     dual = regimen.ctla4 and not regimen.anti_vegf
+    early = parameter(f"systemic.p_early_progression_long_control_{'dual_ici' if dual else 'other'}")
+    # Long control is part of the published mix: its responders, its stable patients, and its early progressions.
     return {
         "regimen_long": long,
-        "regimen_response": lookup(mix, 0.0) - responding * long,
-        "regimen_stable": lookup(mix, 1.0) - (1.0 - responding) * long,
-        "regimen_primary": lookup(mix, 2.0),
-        "regimen_early_progression": parameter(
-            f"systemic.p_early_progression_long_control_{'dual_ici' if dual else 'other'}"
-        ),
+        "regimen_response": maximum(lookup(mix, 0.0) - (1.0 - early) * responding * long, 0.0),
+        "regimen_stable": maximum(lookup(mix, 1.0) - (1.0 - early) * (1.0 - responding) * long, 0.0),
+        "regimen_primary": maximum(lookup(mix, 2.0) - early * long, 0.0),
+        "regimen_early_progression": early,
         "regimen_log_hr": 0.0 if regimen.id in WITHOUT_RESIDUAL else _of(regimen, "progression_log_hr"),
         "regimen_log_hr_responder": 0.0 if regimen.ici else log(parameter("systemic.progression_hr_responder_tki")),
-        "regimen_log_hr_tace": log(parameter(f"{tace}.tace_progression_hr" if tace else "combination.progression_hr_mean")),
+        "regimen_log_hr_tace": _rest(parameter(f"{tace}.tace_progression_hr" if tace else "combination.progression_hr_mean"), long),
         "regimen_log_or_tace": log(parameter(f"{tace}.tace_response_or" if tace else "combination.response_or")),
         "regimen_months_to_response": _of(regimen, "time_to_response_median_months"),
         "regimen_later": float(regimen.later_line),
     }
+
+
+def _rest(ratio: Expression, long: Expression) -> Expression:
+    """Log hazard ratio on progression under TACE of those without long control.
+
+    With control PFS s at one year, s**ratio = long + (1 - long) x s**rest: the published ratio is kept at one year.
+    """
+    s = parameter("combination.reference_pfs_12m")
+    mixed = exp(ratio * log(s))
+    return log(log((mixed - long) / (1.0 - long)) / log(s))
 
 
 def _eradication(regimen: Regimen) -> dict[str, Operand]:

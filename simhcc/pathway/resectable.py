@@ -229,7 +229,11 @@ def cleared() -> dict[str, Operand]:
         "tumour": 0.0,
         "clearances": attribute("clearances") + 1.0,
         **regimens.stop(),
-        "adjuvant_in": parameter("timing.adjuvant_start_months"),
+        "adjuvant_in": where(
+            attribute("adjuvant_planned"),
+            parameter("resectable.adjuvant_start_perioperative_months"),
+            parameter("timing.adjuvant_start_months"),
+        ),
         "progressed": 0.0,
         "log_liver": risk.liver_events(risk.as_expression(0.0)),
     }

@@ -15,6 +15,7 @@ from simhcc.expressions import (
     exp,
     log,
     lookup,
+    maximum,
     minimum,
     parameter,
     uniform,
@@ -79,7 +80,7 @@ def systemic_progression(rate: str, responder: bool = False) -> Expression:
     """
     later = (attribute("line") > 1.0) & (attribute("regimen_later") < 1.0)
     value = (
-        log(parameter(rate))
+        log(parameter(rate) * parameter("systemic.progression_hr_in_structure"))
         + attribute("regimen_log_hr")
         + progression_risk("advanced")
         + where(later, log(parameter("next_line.progression_hr_second_line")), 0.0)
@@ -110,8 +111,18 @@ def progressed_death(factor: Operand) -> Expression:
     long_lived = parameter("post_progression.death_rate_long_lived_per_month")
     rest = parameter("post_progression.death_rate_rest_per_month")
     beyond = where(attribute("long_lived"), log(long_lived), log(rest) + death_risk())
-    confined = log(confined_rate() * parameter("tace.failure.hr_uncontrolled")) + death_risk(extent=False)
-    return where(CONFINED, confined, beyond) + frailty() + log(as_expression(factor)) + residual() + after_recurrence()
+    confined = where(
+        attribute("long_lived"),
+        log(long_lived),
+        log(confined_rate() * parameter("tace.failure.hr_uncontrolled")) + death_risk(extent=False),
+    )
+    return where(CONFINED, confined, beyond) + frailty() + log(as_expression(factor) / _mean_factor()) + residual() + after_recurrence()
+
+
+def _mean_factor() -> Expression:
+    """Mean hazard ratio of having no next line over all progressors, of whom the rates of death are averages."""
+    reach = parameter("post_progression.share_with_next_line")
+    return reach + (1.0 - reach) * parameter("post_progression.hr_no_next_line")
 
 
 def residual() -> Expression:
@@ -257,7 +268,8 @@ def liver_step_rate(on_drug: Expression) -> Expression:
         p("liver.background.step_rate_no_cirrhosis_per_month"),
     )
     factor = where(_uncovered(), p("hbv.liver_step_hr_uncovered"), 1.0)
-    return where(on_drug, p("liver.on_systemic.albi_step_rate_per_month"), background) * factor
+    added = attribute("drug_liver") * maximum(p("liver.on_systemic.albi_step_rate_per_month") - background, 0.0)
+    return (background + where(on_drug, added, 0.0)) * factor
 
 
 def decompensation_rate(on_drug: Expression) -> Expression:
@@ -288,7 +300,8 @@ def decompensation_rate(on_drug: Expression) -> Expression:
     )
     flare = where(_uncovered(), p("hbv.flare_rate_uncovered_per_month") * p("hbv.p_decompensation_given_flare"), 0.0)
     # A liver that has decompensated does so no more; what it costs stands in its death rate.
-    return where(attribute("decompensated"), 0.0, where(on_drug, treated, background) + flare)
+    added = attribute("drug_liver") * maximum(treated - background, 0.0)
+    return where(attribute("decompensated"), 0.0, background + where(on_drug, added, 0.0) + flare)
 
 
 def liver_events(on_drug: Expression) -> Expression:

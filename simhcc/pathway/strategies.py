@@ -10,7 +10,7 @@ from simhcc.errors import InputError
 from simhcc.expressions import Expression, Operand, all_of, any_of, as_expression, attribute, parameter
 from simhcc.graph import NO_TREATMENT, Decision, Pathway, Row, Strategy
 from simhcc.pathway import regimens
-from simhcc.pathway.attributes import level_code, levels_of
+from simhcc.pathway.attributes import NEVER, level_code, levels_of
 from simhcc.pathway.whole import pathway
 
 
@@ -102,7 +102,11 @@ def _receives(graph: Pathway, condition: inputs.Condition) -> Expression:
     for value in values:
         if value not in (*known, NO_TREATMENT):
             raise condition.error(f"the {slot} treatment {value!r}", _one_of((*known, NO_TREATMENT), str(value)))
-        found.append(~every if value == NO_TREATMENT else receiving(str(value)))
+        if value == NO_TREATMENT:
+            # The rate of drug events says the same in one step.
+            found.append(attribute("log_drug") == -NEVER if slot == "systemic" else ~every)
+        else:
+            found.append(receiving(str(value)))
     if condition.op in ("eq", "in"):
         return any_of(*found)
     if condition.op in ("ne", "not_in"):

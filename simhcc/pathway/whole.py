@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from simhcc.expressions import attribute, parameter, uniform
+from simhcc.expressions import Expression, attribute, parameter
 from simhcc.graph import Branch, Chance, Decision, Edge, Endpoint, Pathway
 from simhcc.pathway import advanced, common, intermediate, regimens, resectable, risk
 from simhcc.pathway.attributes import attributes, derived
@@ -29,6 +29,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 )
 
 
+def _fate() -> Expression:
+    """Whether the patient would live long after progression: drawn once, so that it is the same under every strategy."""
+    return risk.drawn("long_lived", parameter("post_progression.p_long_lived"))
+
+
 def _entry() -> tuple[Chance, Chance, Decision]:
     p = parameter
     enter = attribute("cleared_at_entry")
@@ -37,8 +42,8 @@ def _entry() -> tuple[Chance, Chance, Decision]:
             name="entry",
             label="entry",
             branches=(
-                Branch(name="with_tumour", weight=1.0 - enter, updates={"convertible": uniform("convertible"), "log_death": risk.controlled_death()}, to="initial_treatment"),
-                Branch(name="after_curative_treatment", weight=enter, mark="cleared", updates=resectable.entered_cleared(), to="disease_free"),
+                Branch(name="with_tumour", weight=1.0 - enter, updates={"long_lived": _fate()}, to="initial_treatment"),
+                Branch(name="after_curative_treatment", weight=enter, mark="cleared", updates={"long_lived": _fate(), **resectable.entered_cleared()}, to="disease_free"),
             ),
         ),
         Chance(name="no_treatment", label="no anti-tumour treatment", branches=(Branch(name="none", weight=1.0, updates=common.supportive(), to="supportive"),)),

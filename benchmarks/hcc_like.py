@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from simhcc.engine.rng import uniforms
-from simhcc.expressions import MONTHS, attribute, log, uniform, where
+from simhcc.expressions import MONTHS, attribute, uniform, where
 from simhcc.graph import (
     STAY,
     Attribute,
@@ -32,6 +32,7 @@ from simhcc.graph import (
     Strategy,
     Transition,
     Treatment,
+    exponential,
 )
 from simhcc.simulation import Evaluation
 
@@ -41,7 +42,7 @@ LIFE_TABLE = Hazard(
 burden, frailty, liver, line, response = (attribute(n) for n in ("burden", "frailty", "liver", "line", "response"))
 
 
-def _life(effect: str = "other") -> Transition:
+def _life() -> Transition:
     return Transition(name="other", to="dead_other", hazard=LIFE_TABLE, clock=Clock.AGE, threshold="life")
 
 
@@ -56,12 +57,22 @@ def _worsens(rate: float) -> Transition:
     )
 
 
-def _state(name: str, progress: Hazard, die: Hazard, to: str, review: float, clock: Clock = Clock.STATE) -> State:
-    risk = 0.1 * burden + 0.5 * log(frailty) + 0.2 * liver
+def _weibull(shape: float, scale: float) -> Hazard:
+    return Hazard("weibull", {"shape": shape, "scale": scale})
+
+
+def _gompertz(shape: float, rate: float) -> Hazard:
+    return Hazard("gompertz", {"shape": shape, "rate": rate})
+
+
+def _state(name: str, progress: Hazard, die: Hazard, review: float, clock: Clock = Clock.STATE) -> State:
+    risk = 0.1 * burden + 0.5 * frailty + 0.2 * liver
     return State(
         name=name,
         transitions=(
-            Transition(name="progression", to=to, hazard=progress, clock=clock, log_multiplier=risk, mark="progression"),
+            Transition(
+                name="progression", to="relapse", hazard=progress, clock=clock, log_multiplier=risk, mark="progression"
+            ),
             Transition(name="death", to="dead_cancer", hazard=die, log_multiplier=risk, clock=Clock.STATE),
             _worsens(0.04),
             Transition(
@@ -79,21 +90,21 @@ def _state(name: str, progress: Hazard, die: Hazard, to: str, review: float, clo
 def pathway() -> Pathway:
     """The graph."""
     states = (
-        _state("free", Hazard("gompertz", {"shape": -0.05, "rate": 0.04}), Hazard("exponential", {"rate": 0.002}), "relapse", 3.0),
-        _state("local", Hazard("llogis", {"shape": 1.5, "scale": 10.0}), Hazard("weibull", {"shape": 1.1, "scale": 50.0}), "relapse", 2.0),
-        _state("systemic", Hazard("lnorm", {"meanlog": 2.0, "sdlog": 0.9}), Hazard("exponential", {"rate": 0.02}), "relapse", 2.0, Clock.SYSTEMIC),
-        _state("second", Hazard("weibull", {"shape": 1.1, "scale": 6.0}), Hazard("exponential", {"rate": 0.06}), "relapse", 2.0, Clock.MODEL),
+        _state("free", _gompertz(-0.05, 0.04), exponential(0.002), 6.0),
+        _state("local", Hazard("llogis", {"shape": 1.5, "scale": 10.0}), _weibull(1.1, 50.0), 4.0),
+        _state("systemic", Hazard("lnorm", {"meanlog": 2.0, "sdlog": 0.9}), exponential(0.02), 4.0, Clock.SYSTEMIC),
+        _state("second", _weibull(1.1, 6.0), exponential(0.06), 4.0, Clock.MODEL),
         State(
             name="supportive",
             transitions=(
-                Transition(name="death", to="dead_cancer", hazard=Hazard("weibull", {"shape": 0.9, "scale": 5.0})),
-                Transition(name="liver_death", to="dead_liver", hazard=Hazard("exponential", {"rate": 0.02}), log_multiplier=0.4 * liver),
-                Transition(name="bleeding", to=STAY, hazard=Hazard("exponential", {"rate": 0.05}), mark="bleeding"),
+                Transition(name="death", to="dead_cancer", hazard=_weibull(0.9, 5.0)),
+                Transition(name="liver_death", to="dead_liver", hazard=exponential(0.02), log_multiplier=0.4 * liver),
+                Transition(name="bleeding", to=STAY, hazard=exponential(0.05), mark="bleeding"),
                 _worsens(0.05),
                 _life(),
             ),
         ),
-    )  # fmt: skip
+    )
     review = Decision(
         name="review",
         actions={
@@ -139,12 +150,16 @@ def pathway() -> Pathway:
                 id="drug_a",
                 slot="systemic",
                 effects={
-                    "progression": Effect(ratio=0.5, delay=1.0, off_ratio=0.8, waning_half_life=3.0, waning_step=3.0),
+                    "progression": Effect(ratio=0.5, delay=1.0, off_ratio=0.8),
                     "death": Effect(ratio=0.8),
                 },
             ),
             Treatment(id="drug_b", slot="systemic", effects={"progression": Effect(ratio=0.7, share_postponed=0.5)}),
-            Treatment(id="procedure", slot="local", effects={"progression": Effect(ratio=0.6, steps=((3.0, 0.8), (6.0, 1.0)))}),
+            Treatment(
+                id="procedure",
+                slot="local",
+                effects={"progression": Effect(ratio=0.6, steps=((3.0, 0.8), (6.0, 1.0)))},
+            ),
         ),
         nodes=(
             Chance(
@@ -160,7 +175,9 @@ def pathway() -> Pathway:
                 name="relapse",
                 branches=(
                     Branch(name="limited", weight=0.3, to="next_line", updates={"burden": 2.0 + 3.0 * uniform("size")}),
-                    Branch(name="spread", weight=0.7, to="next_line", updates={"burden": burden + 2.0, "response": 0.0}),
+                    Branch(
+                        name="spread", weight=0.7, to="next_line", updates={"burden": burden + 2.0, "response": 0.0}
+                    ),
                 ),
             ),
             review,
@@ -170,7 +187,12 @@ def pathway() -> Pathway:
                 branches=(
                     Branch(name="death", weight=0.01, to="dead_liver"),
                     Branch(name="response", weight=0.4, to=STAY, updates={"response": 1.0, "burden": burden * 0.7}),
-                    Branch(name="none", weight=0.59, to=STAY, updates={"liver": liver + where(uniform("harm") < 0.1, 1.0, 0.0)}),
+                    Branch(
+                        name="none",
+                        weight=0.59,
+                        to=STAY,
+                        updates={"liver": liver + where(uniform("harm") < 0.1, 1.0, 0.0)},
+                    ),
                 ),
             ),
             Chance(
@@ -187,7 +209,7 @@ def pathway() -> Pathway:
         ),
         tag=("line",),
         age_years="age",
-    )  # fmt: skip
+    )
 
 
 def evaluation(strategies: int = 2) -> Evaluation:
@@ -236,6 +258,6 @@ def cohort(patients: int) -> dict[str, np.ndarray]:
     return {
         "age": 45.0 + 30.0 * u["age"],
         "burden": 2.0 + 12.0 * u["burden"],
-        "frailty": 0.5 + u["frailty"],
+        "frailty": u["frailty"] - 0.5,
         "cirrhosis": (u["cirrhosis"] < 0.6).astype(float),
     }

@@ -12,7 +12,7 @@ Truth is 1.0 and falsehood 0.0; `&`, `|` and `~` are and, or and not on such val
 from __future__ import annotations
 
 import numbers as _numbers
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Union
 
 import numpy as np
@@ -315,7 +315,7 @@ def _value(values: Mapping[str, NDArray[np.float64]], name: str) -> NDArray[np.f
         raise ModelError(f"parameter {name!r} is not defined{hint}") from None
 
 
-_ARRAY_OPERATIONS = {
+_ARRAY_OPERATIONS: dict[str, Callable[..., object]] = {
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
     "multiply": lambda a, b: a * b,

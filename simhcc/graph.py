@@ -167,6 +167,11 @@ class State:
     scheduled: tuple[Scheduled, ...] = ()
     label: str = ""
 
+    @property
+    def events(self) -> tuple[Transition | Scheduled, ...]:
+        """Transitions, then scheduled events, in declared order: the order in which equal times are taken."""
+        return (*self.transitions, *self.scheduled)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Branch(Edge):
@@ -315,7 +320,7 @@ class Pathway:
         """All (node, edge name, edge) under a strategy, in declared order."""
         for node in self.nodes:
             if isinstance(node, State):
-                for item in (*node.transitions, *node.scheduled):
+                for item in node.events:
                     yield node, item.name, item
             elif isinstance(node, Chance):
                 for branch in node.branches:
@@ -357,7 +362,9 @@ class Pathway:
         position = {node.name: f"n{number}" for number, node in enumerate(self.nodes)}
         for node in self.nodes:
             text = _mermaid_text(node.label or node.name.replace("_", " "))
-            shape = {State: ('["', '"]'), Chance: ('(("', '"))'), Decision: ('{"', '"}'), End: ('(["', '"])')}[type(node)]
+            shape = {State: ('["', '"]'), Chance: ('(("', '"))'), Decision: ('{"', '"}'), End: ('(["', '"])')}[
+                type(node)
+            ]
             lines.append(f"    {position[node.name]}{shape[0]}{text}{shape[1]}")
         for node in self.nodes:
             for name, edge in _drawn_edges(self, node, strategy):
@@ -401,7 +408,7 @@ def _row_edge(action: Edge, row: Row) -> Edge:
 
 def _drawn_edges(pathway: Pathway, node: Node, strategy: Strategy | None) -> list[tuple[str, Edge]]:
     if isinstance(node, State):
-        return [(item.name, item) for item in (*node.transitions, *node.scheduled)]
+        return [(item.name, item) for item in node.events]
     if isinstance(node, Chance):
         return [(branch.name, branch) for branch in node.branches]
     if isinstance(node, Decision):
@@ -499,12 +506,16 @@ def _check_derived(pathway: Pathway) -> None:
 
     def visit(name: str, trail: tuple[str, ...]) -> None:
         if name in trail:
-            raise ModelError(f"derived {' -> '.join([*trail[trail.index(name) :], name])} refer to each other in a circle")
+            raise ModelError(
+                f"derived {' -> '.join([*trail[trail.index(name) :], name])} refer to each other in a circle"
+            )
         if name in done:
             return
         for used in leaves(pathway.derived[name], "attribute"):
             if used not in attributes:
-                raise ModelError(f"derived {name!r} uses attribute {used!r}, which is not declared{_near(used, attributes)}")
+                raise ModelError(
+                    f"derived {name!r} uses attribute {used!r}, which is not declared{_near(used, attributes)}"
+                )
             if used in pathway.derived:
                 visit(used, (*trail, name))
         done.add(name)
@@ -516,8 +527,10 @@ def _check_derived(pathway: Pathway) -> None:
 def _check_node(pathway: Pathway, node: Node, strategy: Strategy) -> None:
     if isinstance(node, State):
         if not node.transitions and not node.scheduled:
-            raise ModelError(f"state {node.name!r} has no transition and no scheduled event: use an End to stop a history")
-        _refuse_repeats(f"in state {node.name!r}, event", [item.name for item in (*node.transitions, *node.scheduled)])
+            raise ModelError(
+                f"state {node.name!r} has no transition and no scheduled event: use an End to stop a history"
+            )
+        _refuse_repeats(f"in state {node.name!r}, event", [item.name for item in node.events])
         for transition in node.transitions:
             _check_transition(pathway, node, transition)
         for event in node.scheduled:
@@ -537,7 +550,9 @@ def _check_node(pathway: Pathway, node: Node, strategy: Strategy) -> None:
                     )
         rows = strategy.tables.get(node.name, node.default)
         if not rows:
-            raise ModelError(f"strategy {strategy.id!r} has no table for decision {node.name!r}, which has no default rows")
+            raise ModelError(
+                f"strategy {strategy.id!r} has no table for decision {node.name!r}, which has no default rows"
+            )
         if rows[-1].when is not None:
             raise ModelError(
                 f"strategy {strategy.id!r}: the table for decision {node.name!r} can fall through; end it with a row "
@@ -588,7 +603,9 @@ def _check_edge(pathway: Pathway, place: str, edge: Edge) -> None:
         if treatment is None or treatment == NO_TREATMENT:
             continue
         if treatment not in treatments:
-            raise ModelError(f"{place} gives treatment {treatment!r}, which is not declared{_near(treatment, treatments)}")
+            raise ModelError(
+                f"{place} gives treatment {treatment!r}, which is not declared{_near(treatment, treatments)}"
+            )
         if treatments[treatment].slot != slot:
             raise ModelError(
                 f"{place} gives {treatment!r} in the {slot} slot, but it is a {treatments[treatment].slot} treatment"
@@ -659,7 +676,9 @@ def _check_instant_cycles(pathway: Pathway, strategy: Strategy) -> None:
         for target in targets[name]:
             if colour.get(target) == 1:
                 loop = " -> ".join([*trail[trail.index(target) :], target])
-                raise ModelError(f"strategy {strategy.id!r}: the instant nodes {loop} form a loop that never passes time")
+                raise ModelError(
+                    f"strategy {strategy.id!r}: the instant nodes {loop} form a loop that never passes time"
+                )
             if target not in colour:
                 visit(target, [*trail, target])
         colour[name] = 2
@@ -693,9 +712,7 @@ def expressions_of(pathway: Pathway, strategy: Strategy) -> Iterator[tuple[str, 
         if isinstance(node, State):
             for transition in node.transitions:
                 place = f"{node.name}/{transition.name}"
-                hazards = (
-                    transition.hazard.hazards if isinstance(transition.hazard, Strata) else (transition.hazard,)
-                )
+                hazards = transition.hazard.hazards if isinstance(transition.hazard, Strata) else (transition.hazard,)
                 for hazard in hazards:
                     for value in hazard.parameters.values():
                         yield from ((f"{place} (hazard)", e) for e in _hazard_expressions(value))
@@ -754,9 +771,7 @@ _PARAMETERS_ONLY = ("(hazard)", "(cure)", "(period)", "effect of", "scan schedul
 def _check_expressions(pathway: Pathway, strategy: Strategy) -> None:
     attributes = [*(a.name for a in pathway.attributes), *pathway.derived]
     treatments = [t.id for t in pathway.treatments]
-    effects = {
-        t.effect or t.name for node in pathway.nodes if isinstance(node, State) for t in node.transitions
-    }
+    effects = {t.effect or t.name for node in pathway.nodes if isinstance(node, State) for t in node.transitions}
     for treatment in pathway.treatments:
         for name in treatment.effects:
             if name not in effects:
@@ -771,7 +786,9 @@ def _check_expressions(pathway: Pathway, strategy: Strategy) -> None:
             if name not in treatments:
                 raise ModelError(f"{place} uses treatment {name!r}, which is not declared{_near(name, treatments)}")
         if any(part in place for part in _PARAMETERS_ONLY) and depends_on_patient(expression):
-            raise ModelError(f"{place} may depend on parameters only, but {in_words(expression)} depends on the patient")
+            raise ModelError(
+                f"{place} may depend on parameters only, but {in_words(expression)} depends on the patient"
+            )
 
 
 # -- rewards -------------------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ class Names:
 
 def draws_of(values: Values) -> int:
     """Number of draws that a set of values carries; raises ModelError when they disagree."""
-    lengths = {}
+    lengths: dict[int, str] = {}
     for name, value in values.items():
         array = np.asarray(value)
         if array.ndim not in (1, 2):
@@ -123,7 +123,9 @@ class _Numbers:
         """Value per draw, shape (draws,)."""
         expression = as_expression(operand)
         if depends_on_patient(expression):
-            raise ModelError(f"{place} may depend on parameters only, but {in_words(expression)} depends on the patient")
+            raise ModelError(
+                f"{place} may depend on parameters only, but {in_words(expression)} depends on the patient"
+            )
         try:
             value = evaluate(expression, self.values)
         except ModelError as error:
@@ -140,7 +142,9 @@ class _Numbers:
         if expression.key not in self._known:
             value = self.value(expression, place)
             if np.isnan(value).any():
-                raise ModelError(f"{place}: {in_words(expression)} is not a number in draw {int(np.isnan(value).argmax())}")
+                raise ModelError(
+                    f"{place}: {in_words(expression)} is not a number in draw {int(np.isnan(value).argmax())}"
+                )
             self._known[expression.key] = self.add(value)
         return self._known[expression.key]
 
@@ -631,7 +635,7 @@ class _Builder:
             if isinstance(target, Chance):
                 todo.extend(target.branches)
             else:
-                todo.extend(e for _, e in self.pathway.strategy_edges(self.strategy, target))  # type: ignore[arg-type]
+                todo.extend(e for _, e in self.pathway.strategy_edges(self.strategy, target))
         return False
 
     def weights(self, node: Chance, row: list[int]) -> None:
@@ -663,7 +667,9 @@ class _Builder:
         if isinstance(transition.hazard, Strata):
             by = transition.hazard.by
             if by in self.updated:
-                raise ModelError(f"transition {name}: strata attribute {by!r} changes on the way, which is not supported")
+                raise ModelError(
+                    f"transition {name}: strata attribute {by!r} changes on the way, which is not supported"
+                )
             row[at.TRANSITION_STRATA_ATTRIBUTE] = self.programs.attribute[by]
         row[at.TRANSITION_CLOCK] = int(transition.clock)
         row[at.TRANSITION_TIMED] = 0
@@ -744,7 +750,9 @@ class _Builder:
         for start, period in schedule.segments:
             starts, periods = self.numbers.value(start, place), self.numbers.value(period, place)
             if not (periods > 0).all() or not np.isfinite(periods).all():
-                raise ModelError(f"{place}: period {periods[~(periods > 0) | ~np.isfinite(periods)][0]:g} is not above 0")
+                raise ModelError(
+                    f"{place}: period {periods[~(periods > 0) | ~np.isfinite(periods)][0]:g} is not above 0"
+                )
             if not (starts > before).all() or (starts < 0).any():
                 raise ModelError(f"{place}: segments must start at 0 or later, each after the one before")
             before = starts
@@ -768,7 +776,9 @@ class _Builder:
         if hazard.cure is not None:
             cure = self.numbers.value(hazard.cure, f"{place} (cure)")
             if not ((cure >= 0) & (cure < 1)).all():
-                raise ModelError(f"{place}: cure share {cure[~((cure >= 0) & (cure < 1))][0]:g} is outside 0 to below 1")
+                raise ModelError(
+                    f"{place}: cure share {cure[~((cure >= 0) & (cure < 1))][0]:g} is outside 0 to below 1"
+                )
             row[at.HAZARD_CURE] = self.numbers.index(hazard.cure, f"{place} (cure)")
         if family in ("pwexp", "cumulative", "gengamma", "survspline"):
             row[at.HAZARD_FAMILY] = hazards.LOGTABLE if family in ("gengamma", "survspline") else hazards.TABLE
@@ -816,7 +826,9 @@ class _Builder:
             rates = self.vector(hazard.parameters["rates"], place) / scale
             times = times * scale
             if rates.shape[1] != times.shape[1]:
-                raise ModelError(f"{place}: {rates.shape[1]} rates for {times.shape[1]} times; each rate starts at a time")
+                raise ModelError(
+                    f"{place}: {rates.shape[1]} rates for {times.shape[1]} times; each rate starts at a time"
+                )
             if (rates < 0).any() or not np.isfinite(rates).all():
                 raise ModelError(f"{place}: rate {rates[(rates < 0) | ~np.isfinite(rates)][0]:g} is not a rate")
             steps = np.diff(times, axis=1)
@@ -828,7 +840,11 @@ class _Builder:
             cumulative = np.concatenate([cumulative, cumulative[:, -1:] + rates[:, -1:] * scale], axis=1)
         if times.shape[1] < 2 or (times[:, 0] != 0).any() or (np.diff(times, axis=1) <= 0).any():
             raise ModelError(f"{place}: the times of a table start at 0 and rise")
-        if (cumulative[:, 0] != 0).any() or (np.diff(cumulative, axis=1) < 0).any() or not np.isfinite(cumulative).all():
+        if (
+            (cumulative[:, 0] != 0).any()
+            or (np.diff(cumulative, axis=1) < 0).any()
+            or not np.isfinite(cumulative).all()
+        ):
             raise ModelError(f"{place}: a cumulative hazard starts at 0 and never falls")
         return np.concatenate([times, cumulative], axis=1)
 
@@ -898,8 +914,8 @@ class _Builder:
                 middle = (step + 0.5) * effect.waning_step
                 left = arithmetic.exp_array(-math.log(2.0) * middle / half_life)
                 inside = step * effect.waning_step < WANING_HALF_LIVES * half_life
-                ratio = np.where(inside & (off_ratio != 1.0), arithmetic.exp_array(logarithm * left), 1.0)
-                off.append((np.full(self.draws, step * effect.waning_step), ratio))
+                waned = np.where(inside & (off_ratio != 1.0), arithmetic.exp_array(logarithm * left), 1.0)
+                off.append((np.full(self.draws, step * effect.waning_step), waned))
             off.append((np.full(self.draws, count * effect.waning_step), np.ones(self.draws)))
         return (*_merged_steps(on, share), *_merged_steps(off, share), delay)  # type: ignore[return-value]
 

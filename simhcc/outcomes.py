@@ -8,7 +8,7 @@ same bits for any number of threads and for any blocks of whole leaves.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from simhcc.engine import kernel
 from simhcc.engine import layout as at
 from simhcc.engine.arithmetic import exp_
 from simhcc.engine.compiled import entry, inline, part
+from simhcc.model import Rewards
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -436,7 +437,7 @@ def _sum_leaf(values, one, other, column, begin, end):  # type: ignore[no-untype
             x1 = x1 - values[other, column, k + 1] if k + 1 < end else 0.0
             x2 = x2 - values[other, column, k + 2] if k + 2 < end else 0.0
             x3 = x3 - values[other, column, k + 3] if k + 3 < end else 0.0
-        if not (x0 + x1 + x2 + x3 == x0 + x1 + x2 + x3):
+        if x0 + x1 + x2 + x3 != x0 + x1 + x2 + x3:
             missing += int(x0 != x0) + int(x1 != x1) + int(x2 != x2) + int(x3 != x3)
             x0 = x0 if x0 == x0 else 0.0
             x1 = x1 if x1 == x1 else 0.0
@@ -511,10 +512,10 @@ def _of(models, strategy):  # type: ignore[no-untyped-def]
 
 
 @entry
-def run_items(
-    models, rewards, plan, cohort, column, initial, starts, ids, lucks, k0, k1, horizon, patients, block, first_item, last_item,
-    first_draw, work, sums, failed,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+def run_items(  # type: ignore[no-untyped-def]
+    models, rewards, plan, cohort, column, initial, starts, ids, lucks, k0, k1, horizon, patients, block, first_item,
+    last_item, first_draw, work, sums, failed,
+):  # fmt: skip
     """Run the work items `first_item` to `last_item`, all strategies in each; return a status.
 
     Item i is block i % blocks of draw i // blocks. `starts[d]` is the draw's first column in `cohort`, `ids[d]` that patient's
@@ -541,7 +542,17 @@ def run_items(
             model = _of(models, strategy)
             _begin(model, rewards, draw, work, count, horizon)
             kernel.begin_block(
-                model, work.reals, work.integers, work.kept, work.lists, work.queued, cohort, column, initial, first, count
+                model,
+                work.reals,
+                work.integers,
+                work.kept,
+                work.lists,
+                work.queued,
+                cohort,
+                column,
+                initial,
+                first,
+                count,
             )
             status = at.BUFFER_FULL
             while status == at.BUFFER_FULL:
@@ -551,7 +562,16 @@ def run_items(
                     work.mark_integers, work.control,
                 )  # fmt: skip
                 absorb(
-                    rewards, draw, work, cohort, first, plan.step[0], plan.grid[0], plan.grid[1], sums.occupancy, strategy
+                    rewards,
+                    draw,
+                    work,
+                    cohort,
+                    first,
+                    plan.step[0],
+                    plan.grid[0],
+                    plan.grid[1],
+                    sums.occupancy,
+                    strategy,
                 )
             if status != at.OK:
                 failed[0] = draw
@@ -570,25 +590,25 @@ def stack(models: list[at.Model]) -> at.Model:
     """Models of a comparison with a leading axis of strategies, padded to one shape."""
     fields = []
     for name in at.Model._fields:
-        arrays = [getattr(model, name) for model in models]
+        arrays: list[NDArray[Any]] = [getattr(model, name) for model in models]
         shape = tuple(max(array.shape[axis] for array in arrays) for axis in range(arrays[0].ndim))
         stacked = np.zeros((len(arrays), *(max(length, 1) for length in shape)), dtype=arrays[0].dtype)
         for position, array in enumerate(arrays):
-            stacked[(position, *(slice(length) for length in array.shape))] = array
+            stacked[position][tuple(slice(length) for length in array.shape)] = array
         fields.append(stacked)
     return at.Model(*fields)
 
 
-def allocate(models: at.Model, rewards: object, plan: Plan, block: int) -> Work:
+def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work:
     """Buffers of one thread for blocks of up to `block` patients. `models` are stacked."""
     size = models.size.max(axis=0)
     strategies = models.size.shape[0]
     nodes, store, scheduled = (int(size[i]) for i in (at.SIZE_NODES, at.SIZE_STORE, at.SIZE_SCHEDULED))
     registers, attributes = int(size[at.SIZE_REGISTERS]), int(size[at.SIZE_ATTRIBUTES])
     marks, cells = int(size[at.SIZE_MARKS]), int(size[at.SIZE_CELLS])
-    channels = rewards.channel_group.shape[0]  # type: ignore[attr-defined]
-    endpoints = rewards.has_origin.shape[0]  # type: ignore[attr-defined]
-    groups = rewards.discount.shape[0]  # type: ignore[attr-defined]
+    channels = rewards.channel_group.shape[0]
+    endpoints = rewards.has_origin.shape[0]
+    groups = rewards.discount.shape[0]
     columns = channels + endpoints * (plan.landmarks.shape[0] + plan.restrictions.shape[0])
     leaves = -(-block // at.LEAF)
     edges = int((models.nodes[:, :, at.NODE_EDGE_END] - models.nodes[:, :, at.NODE_EDGE_FIRST]).max())
@@ -615,9 +635,9 @@ def allocate(models: at.Model, rewards: object, plan: Plan, block: int) -> Work:
         died=np.zeros(width, dtype=np.int64),
         reached=np.zeros((max(endpoints, 1), width)),
         origins=np.zeros((max(endpoints, 1), width)),
-        intervals=np.zeros((max(int(rewards.size[0]), 1), width)),  # type: ignore[attr-defined]
+        intervals=np.zeros((max(int(rewards.size[0]), 1), width)),
         durations=np.zeros((leaves * LANES, max(groups, 1), cells)),
-        quantities=np.zeros((leaves, max(rewards.terms.shape[0], 1))),  # type: ignore[attr-defined]
+        quantities=np.zeros((leaves, max(rewards.terms.shape[0], 1))),
         marked=np.zeros((max(marks, 1), width)),
         values=np.zeros((strategies, max(columns, 1), width)),
     )

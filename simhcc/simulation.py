@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -232,7 +233,9 @@ class Outcomes:
         for position, (new, old) in enumerate(zip(evaluation.rewards, self.terms, strict=True)):
             amount = "amount" if hasattr(old, "amount") else "rate"
             if type(new) is not type(old) or _without(new, amount) != _without(old, amount):
-                raise ModelError(f"reward {position + 1} ({new.channel}) differs from the run's in more than its amount")
+                raise ModelError(
+                    f"reward {position + 1} ({new.channel}) differs from the run's in more than its amount"
+                )
             try:
                 price = evaluate(as_expression(getattr(new, amount)), values)
             except ModelError as error:
@@ -454,9 +457,13 @@ class Prepared:
             if name in given:
                 array = np.asarray(given[name], dtype=np.float64)
                 if array.ndim != 1 or (rows and array.shape != rows[0].shape):
-                    raise ModelError(f"cohort attribute {name!r} has shape {array.shape}; all need one value per patient")
+                    raise ModelError(
+                        f"cohort attribute {name!r} has shape {array.shape}; all need one value per patient"
+                    )
                 if np.isnan(array).any():
-                    raise ModelError(f"cohort attribute {name!r} is not a number for patient {int(np.isnan(array).argmax())}")
+                    raise ModelError(
+                        f"cohort attribute {name!r} is not a number for patient {int(np.isnan(array).argmax())}"
+                    )
                 columns.append(len(rows))
                 rows.append(array)
             elif attribute.initial is None:
@@ -490,11 +497,16 @@ class Prepared:
         return _outcomes.Plan(
             landmarks=np.array(evaluation.landmarks, dtype=np.float64),
             restrictions=np.array(evaluation.restrictions, dtype=np.float64),
-            pairs=np.array([[ids.index(a), ids.index(b)] for a, b in evaluation.pair_ids], dtype=np.int64).reshape(-1, 2),
+            pairs=np.array([[ids.index(a), ids.index(b)] for a, b in evaluation.pair_ids], dtype=np.int64).reshape(
+                -1, 2
+            ),
             crosses=np.array([[channel[a], channel[b]] for a, b in evaluation.crosses], dtype=np.int64).reshape(-1, 2),
             step=np.array([step or 1.0]),
             grid=np.array(
-                [0 if step is None else int(np.floor(evaluation.horizon / step)), int(evaluation.trace and step is not None)],
+                [
+                    0 if step is None else int(np.floor(evaluation.horizon / step)),
+                    int(evaluation.trace and step is not None),
+                ],
                 dtype=np.int64,
             ),
         )
@@ -505,7 +517,7 @@ class Prepared:
         wanted = max(CHUNKS_PER_THREAD * threads, -(-self.items // most))
         number = min(self.items, -(-wanted // threads) * threads)
         edges = np.linspace(0, self.items, number + 1).round().astype(int)
-        return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+        return [(int(a), int(b)) for a, b in pairwise(edges) if b > a]
 
     def empty(self, leaves: int, draws: int) -> _outcomes.Sums:
         """Zeroed results for a number of leaves and draws."""
@@ -519,7 +531,9 @@ class Prepared:
             crosses=np.zeros((leaves, strategies + pairs, max(len(self.evaluation.crosses), 1))),
             quantities=np.zeros((leaves, strategies, terms)),
             endpoint_counts=np.zeros((draws, strategies, endpoints, grid + 2), dtype=np.int64),
-            occupancy=np.zeros((strategies, len(self.names.states), grid + 2 if self.plan.grid[1] else 1), dtype=np.int64),
+            occupancy=np.zeros(
+                (strategies, len(self.names.states), grid + 2 if self.plan.grid[1] else 1), dtype=np.int64
+            ),
             mark_counts=np.zeros((leaves, strategies, marks, 2)),
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from simhcc.expressions import (
     where,
 )
 from simhcc.graph import (
+    AdministrationReward,
     Attribute,
     Branch,
     Chance,
@@ -38,8 +41,10 @@ from simhcc.graph import (
     End,
     Endpoint,
     Hazard,
+    MarkReward,
     Node,
     Pathway,
+    RateReward,
     Reward,
     Row,
     ScanSchedule,
@@ -47,12 +52,13 @@ from simhcc.graph import (
     State,
     Strata,
     Strategy,
+    TimeToDeathReward,
     Transition,
     Treatment,
     exponential,
 )
 from simhcc.model import as_values
-from simhcc.simulation import Evaluation, Histories, histories
+from simhcc.simulation import Evaluation, Histories, Outcomes, histories, simulate
 
 PLAIN = Strategy(id="plain")
 NEVER = exponential(0.0)
@@ -137,22 +143,22 @@ def _histories(
         if buffer is not None:
             # One step of all patients can write two visits and two marks each.
             assert buffer >= 2 * min(patients, block)
-            patch.setattr(outcomes, "allocate", _narrow(outcomes.allocate, buffer))
+            patch.setattr(outcomes, "allocate", narrow(outcomes.allocate, buffer))
         return histories(
             question, as_values(numbers or {}), given, strategy=strategy.id, patients=patients, luck=luck,
             first_patient=first_patient, block=block,
         )  # fmt: skip
 
 
-def _narrow(allocate: Any, buffer: int) -> Any:
+def narrow(allocate: Any, buffer: int) -> Any:
     """`outcomes.allocate` with buffers of few visits and marks, which must be emptied often."""
 
-    def narrow(*arguments: Any) -> outcomes.Work:
+    def narrowed(*arguments: Any) -> outcomes.Work:
         work = allocate(*arguments)
         names = ("visit_reals", "visit_integers", "mark_reals", "mark_integers")
         return work._replace(**{name: np.ascontiguousarray(getattr(work, name)[..., :buffer]) for name in names})
 
-    return narrow
+    return narrowed
 
 
 def oracle_histories(
@@ -285,7 +291,7 @@ def clinic() -> tuple[Pathway, tuple[Strategy, ...], dict[str, Any]]:
                       updates={"size": size * (0.9 + 0.25 * uniform("change"))}),
             Scheduled(name="stop_drug", to="STAY", first=parameter("drug.months"), origin=Clock.SYSTEMIC,
                       when=receiving("drug"), systemic="none", mark="stopped"),
-            Scheduled(name="tace_again", to="plan", first=0.0, period=2.0, origin=Clock.LOCAL,
+            Scheduled(name="tace_again", to="plan", first=2.0, period=2.0, origin=Clock.LOCAL,
                       when=receiving("tace") & (attribute("sessions") < 3.0)),
             Scheduled(name="birthday", to="STAY", first=6.0, period=12.0, origin=Clock.MODEL, mark="birthday"),
         ),
@@ -425,4 +431,85 @@ def clinic_cohort(patients: int) -> dict[str, Any]:
         "age": 50.0 + number * 7.0 % 35.0,
         "sex": np.array(number % 3 == 0, dtype=np.float64),
         "size": 1.0 + number * 0.37 % 5.0,
+    }
+
+
+def clinic_evaluation(**fields: Any) -> tuple[Evaluation, dict[str, Any]]:
+    """The clinic with every kind of reward, endpoints, covariances and a trace; and its values in one draw."""
+    graph, strategies, numbers = clinic()
+    channels = (
+        Channel(id="ly", scale=1.0 / 12.0),
+        Channel(id="qaly", discount=parameter("discount"), scale=1.0 / 12.0, age_bands=((60.0, 0.95), (75.0, 0.85))),
+        Channel(id="cost", discount=parameter("discount")),
+    )
+    rewards: tuple[Reward, ...] = (
+        RateReward(channel="ly", rate=1.0),
+        RateReward(channel="qaly", rate=0.8, states=("stable",)),
+        RateReward(channel="qaly", rate=0.6, states=("late",), tags={"line": ("first", "second")}),
+        RateReward(channel="qaly", rate=0.3, states=("late", "hospice"), tags={"line": ("later",)}),
+        RateReward(channel="qaly", rate=-0.05, systemic=("drug",)),
+        RateReward(channel="cost", rate=100.0, local=("none",)),
+        AdministrationReward(channel="cost", amount=900.0, treatment="drug", period=0.7, first=0.0, most=12.0),
+        AdministrationReward(channel="cost", amount=10.0, treatment="tace", period=3.0, first=0.5, per="size_at_entry"),
+        MarkReward(channel="cost", amount=2000.0, mark="tace"),
+        MarkReward(channel="cost", amount=5000.0, mark="dead"),
+        MarkReward(channel="cost", amount=30.0, mark="visit", per="age"),
+        MarkReward(channel="qaly", amount=-0.2, mark="toxicity", months=1.5),
+        MarkReward(channel="cost", amount=250.0, mark="toxicity", months=4.0),
+        TimeToDeathReward(channel="qaly", rate=-0.1, start=0.0, stop=3.0),
+    )
+    endpoints = (
+        Endpoint(id="os", marks=("dead",)),
+        Endpoint(id="pfs", marks=("progressed", "decompensated", "dead")),
+        Endpoint(id="os_after_progression", marks=("dead",), origin="progressed"),
+    )
+    graph = replace(graph, attributes=(*graph.attributes, Attribute(name="size_at_entry")))
+    question = Evaluation(
+        pathway=graph,
+        strategies=strategies,
+        channels=channels,
+        rewards=rewards,
+        endpoints=endpoints,
+        horizon=fields.pop("horizon", 120.0),
+        landmarks=(6.0, 24.0),
+        restrictions=(12.0, 60.0),
+        crosses=(("cost", "qaly"), ("ly", "ly")),
+        all_pairs=True,
+        trace=True,
+        seed=fields.pop("seed", 11),
+        **fields,
+    )
+    return question, {**numbers, "discount": 0.05}
+
+
+def clinic_full_cohort(patients: int) -> dict[str, Any]:
+    """Baseline attributes for `clinic_evaluation`."""
+    cohort = clinic_cohort(patients)
+    return {**cohort, "size_at_entry": cohort["size"]}
+
+
+def all_tables(found: Outcomes) -> dict[str, Any]:
+    """Every array of an outcome."""
+    names = ("sums", "pair_sums", "cross_sums", "quantities", "endpoint_counts", "occupancy", "mark_sums")
+    return {name: getattr(found, name) for name in names}
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Names of the arrays that are not the same bits (NaN is the same as NaN)."""
+    return [name for name in one if not np.array_equal(one[name], other[name], equal_nan=True)]
+
+
+def digest(patients: int = 200) -> dict[str, str]:
+    """Fingerprints of histories and tables of the clinic, the same wherever and however they are calculated."""
+    question, numbers = clinic_evaluation(horizon=72.0)
+    cohort, values = clinic_full_cohort(patients), as_values(numbers)
+    found = simulate(question, values, cohort, patients=patients, threads=1)
+    arrays = {name: np.ascontiguousarray(array) for name, array in all_tables(found).items()}
+    for strategy in question.strategies[1:]:
+        lives = histories(question, values, cohort, strategy=strategy.id, patients=patients)
+        numeric = lives.visits.select_dtypes("number").to_numpy(np.float64)
+        arrays[f"visits under {strategy.id}"] = np.ascontiguousarray(numeric)
+        arrays[f"marks under {strategy.id}"] = lives.marks["time"].to_numpy()
+    return {
+        name: hashlib.blake2s(np.nan_to_num(array, nan=-1.5).tobytes()).hexdigest() for name, array in arrays.items()
     }

@@ -595,3 +595,25 @@ def test_a_postponing_drug_loses_its_hazard_ratio_and_a_sparing_one_keeps_it(
         assert abs(np.log(hazard_ratio / exact)) < 0.03
         assert exact == pytest.approx(published, abs=0.01)
         assert hazard_ratio == pytest.approx(published, abs=0.02)
+
+
+# -- the checks themselves ---------------------------------------------------------------------------------------------
+
+
+def test_a_check_cries_wolf_once_in_a_million_at_most() -> None:
+    # Ten comparisons share a millionth; a mean keeps half of its part for skewness.
+    limit = float(stats.norm.isf(1e-7 / 4.0))
+    inside, outside = (Mean("m", 5.0 + z * limit * 0.1, 0.1, 5.0) for z in (0.999, 1.001))
+    line = f"m: {outside.estimate:.6g}, exactly 5"
+    right = [Mean(f"right {i}", 1.0, 0.1, 1.0) for i in range(9)]
+    assert disagreements([inside, *right]) == []
+    assert disagreements([outside, *right]) == [line]
+    assert disagreements([outside]) == [line]
+    # The counts that are rejected have a probability of at most a millionth together, and not much less.
+    for exact in (0.001, 0.3, 0.99):
+        counts = np.arange(1_001)
+        rejected = [bool(disagreements([Share("s", k / 1_000, 1_000, exact)])) for k in counts]
+        chance = float(stats.binom.pmf(counts[rejected], 1_000, exact).sum())
+        assert 1e-8 < chance <= 1e-6
+    # What is not a number never passes.
+    assert disagreements([Mean("m", float("nan"), 0.1, 5.0)]) != []

@@ -15,7 +15,7 @@ from simhcc.engine.hazards import cumulative, inverse
 
 
 @inline
-def active_effect(effect_of, transition, slot, current, previous, began, stopped, effects, draw):  # type: ignore[no-untyped-def]
+def active_effect(effect_of, transition, slot, current, previous, began, stopped, effects, draw):
     """Return (effect or -1, 1 if its steps after stopping apply) for one slot.
 
     `current` and `previous` are the slot's treatments (0: none); `began` and `stopped` are the start and the end of the
@@ -31,15 +31,14 @@ def active_effect(effect_of, transition, slot, current, previous, began, stopped
         effect = effect_of[transition, slot, previous]
         off = np.int64(1)
         if effect >= 0 and (
-            effects[draw, effect, at.EFFECT_OFF] == 0.0
-            or stopped - began < effects[draw, effect, at.EFFECT_DELAY]
+            effects[draw, effect, at.EFFECT_OFF] == 0.0 or stopped - began < effects[draw, effect, at.EFFECT_DELAY]
         ):
             effect = np.int64(-1)
     return effect, off
 
 
 @inline
-def step_at(effects, draw, effect, off, origin, now):  # type: ignore[no-untyped-def]
+def step_at(effects, draw, effect, off, origin, now):
     """Return (rate, speed, end) of the piece in force at `now`; `end` is infinite for the last piece."""
     rate = 1.0
     speed = 1.0
@@ -64,7 +63,7 @@ def step_at(effects, draw, effect, off, origin, now):  # type: ignore[no-untyped
 def solve_under_effects(
     threshold, multiplier, now, own_time, local_effect, local_off, local_origin, systemic_effect, systemic_off,
     systemic_origin, effects, draw, family, p0, p1, cure, tables, offset, count, horizon,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Return the time at which the threshold is reached, infinite if it never is (or only after the horizon)."""
     time = now
     u = own_time
@@ -98,7 +97,7 @@ def solve_under_effects(
 def spend_under_effects(
     since, now, multiplier, own_time, local_effect, local_off, local_origin, systemic_effect, systemic_off,
     systemic_origin, effects, draw, family, p0, p1, cure, tables, offset, count,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Return (hazard consumed, own time reached) from `since` to `now`."""
     time = since
     u = own_time
@@ -117,7 +116,7 @@ def spend_under_effects(
 
 
 @inline
-def next_scan(time, origin, scans, schedule, segments, numbers, draw):  # type: ignore[no-untyped-def]
+def next_scan(time, origin, scans, schedule, segments, numbers, draw):
     """Return the first scan at or after `time`; infinite before no scan is left.
 
     Scans are origin + start + k x period with an integer k, never a running sum.

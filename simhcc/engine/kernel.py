@@ -45,14 +45,14 @@ _NEW_OWN = at.TEMPORARY + 15
 
 
 @inline
-def _draw(patient, luck, purpose, entry, firing, k0, k1):  # type: ignore[no-untyped-def]
+def _draw(patient, luck, purpose, entry, firing, k0, k1):
     """A uniform by its address."""
     word = occurrence_word(patient >> _SHIFT, entry, firing)
     return uniform(patient & _LOW, luck, purpose, word, k0, k1)
 
 
 @inline
-def _gather_addresses(integers, lists, row, begin, count, entries, patient0):  # type: ignore[no-untyped-def]
+def _gather_addresses(integers, lists, row, begin, count, entries, patient0):
     """Lay the address words of the listed patients side by side; the firing is in integers[FIRING]."""
     for k in range(count):
         p = lists[row, begin + k]
@@ -63,7 +63,7 @@ def _gather_addresses(integers, lists, row, begin, count, entries, patient0):  #
 
 
 @inline
-def _limited_exp(x):  # type: ignore[no-untyped-def]
+def _limited_exp(x):
     """Exponential of a log multiplier limited to +-700; minus infinity gives 0 and NaN stays NaN."""
     limited = min(max(x, -at.LARGEST_LOG_MULTIPLIER), at.LARGEST_LOG_MULTIPLIER)
     y = exp_(limited)
@@ -72,7 +72,7 @@ def _limited_exp(x):  # type: ignore[no-untyped-def]
 
 
 @entry
-def begin_block(model, reals, integers, kept, lists, queued, cohort, column, initial, first, count):  # type: ignore[no-untyped-def]
+def begin_block(model, reals, integers, kept, lists, queued, cohort, column, initial, first, count):
     """Put `count` patients, columns `first` and on of `cohort`, at the start node at time 0.
 
     `column[a]` is the row of attribute a in `cohort`, or -1 where the attribute starts at `initial[a]` for everybody.
@@ -120,7 +120,7 @@ def begin_block(model, reals, integers, kept, lists, queued, cohort, column, ini
 
 
 @inline
-def _close_visit(p, reals, integers, visit_reals, visit_integers, filled):  # type: ignore[no-untyped-def]
+def _close_visit(p, reals, integers, visit_reals, visit_integers, filled):
     """Write the open visit of patient p, ending now, unless it has no length; return the number of visits written."""
     began = reals[at.VISIT_BEGAN, p]
     now = reals[at.NOW, p]
@@ -137,9 +137,7 @@ def _close_visit(p, reals, integers, visit_reals, visit_integers, filled):  # ty
 
 
 @part
-def _multipliers(
-    model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1
-):  # type: ignore[no-untyped-def]
+def _multipliers(model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1):
     """Fill the row of multipliers for the listed patients."""
     program = model.transitions[transition, at.TRANSITION_PROGRAM]
     number = model.transitions[transition, at.TRANSITION_MULTIPLIER]
@@ -159,7 +157,7 @@ def _multipliers(
 
 
 @inline
-def _own_time(clock, p, reals, now, age_row):  # type: ignore[no-untyped-def]
+def _own_time(clock, p, reals, now, age_row):
     """Months on a transition's clock at the start of a stay, for a patient at time `now`."""
     own = 0.0
     if clock == at.CLOCK_MODEL:
@@ -174,7 +172,7 @@ def _own_time(clock, p, reals, now, age_row):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _hazard(model, hazard, draw):  # type: ignore[no-untyped-def]
+def _hazard(model, hazard, draw):
     """Return (family, p0, p1, cure, table offset, table count) of a hazard in one draw."""
     family = model.hazards[hazard, at.HAZARD_FAMILY]
     p0 = 0.0
@@ -191,7 +189,7 @@ def _hazard(model, hazard, draw):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _slots(model, draw, transition, seen, reals, integers, p):  # type: ignore[no-untyped-def]
+def _slots(model, draw, transition, seen, reals, integers, p):
     """Return (effect, after stopping, origin) for the local and the systemic slot; `seen` picks the slots last looked at."""
     back = at.SEEN_LOCAL - at.LOCAL if seen else 0
     back_real = at.SEEN_LOCAL_START - at.LOCAL_START if seen else 0
@@ -211,7 +209,7 @@ def _slots(model, draw, transition, seen, reals, integers, p):  # type: ignore[n
 
 
 @inline
-def _stratum(model, transition, attributes, reals, p):  # type: ignore[no-untyped-def]
+def _stratum(model, transition, attributes, reals, p):
     """Level of the strata attribute, kept within the hazards there are."""
     strata = model.transitions[transition, at.TRANSITION_STRATA]
     level = np.int64(0)
@@ -226,7 +224,7 @@ def _stratum(model, transition, attributes, reals, p):  # type: ignore[no-untype
 @part
 def _fresh_times(
     model, draw, node, transition, reals, integers, kept, lists, count, attributes, patient0, luck, k0, k1, horizon
-):  # type: ignore[no-untyped-def]
+):
     """Draw thresholds and solve the times of one transition for patients who begin a stay; fills row _LATENT."""
     size = model.size
     columns = model.transitions
@@ -349,7 +347,7 @@ def _fresh_times(
 @part
 def _kept_times(
     model, draw, node, transition, reals, integers, kept, lists, count, attributes, patient0, luck, k0, k1, horizon
-):  # type: ignore[no-untyped-def]
+):
     """Times of one transition for patients whose threshold goes on; solved again only where something changed.
 
     First each patient is looked at, and those whose multiplier, effect or clock origin changed are laid side by side (those
@@ -405,8 +403,8 @@ def _kept_times(
             was_stepped = kept[p, store + at.KEPT_SPEED] != kept[p, store + at.KEPT_SPEED]
         if not (fired or undrawn or moved):
             if stepped or was_stepped:
-                old_local, old_local_off, old_local_origin, old_systemic, old_systemic_off, old_systemic_origin = _slots(
-                    model, draw, transition, True, reals, integers, p
+                old_local, old_local_off, old_local_origin, old_systemic, old_systemic_off, old_systemic_origin = (
+                    _slots(model, draw, transition, True, reals, integers, p)
                 )
                 if (
                     multiplier == kept[p, store + at.KEPT_MULTIPLIER]
@@ -430,9 +428,7 @@ def _kept_times(
             if integers[firings, p] >= at.MOST_FIRINGS:
                 return np.int64(p)
             entry_number = np.uint64(integers[at.INTEGERS + node, p] - 1)
-            threshold = -log_(
-                _draw(patient0 + p, luck, purpose, entry_number, np.uint64(integers[firings, p]), k0, k1)
-            )
+            threshold = -log_(_draw(patient0 + p, luck, purpose, entry_number, np.uint64(integers[firings, p]), k0, k1))
         renewed = np.nan
         if clock == at.CLOCK_LOCAL and reals[at.LOCAL_START, p] != reals[at.SEEN_LOCAL_START, p]:
             renewed = now - reals[at.LOCAL_START, p]
@@ -514,7 +510,9 @@ def _kept_times(
             family, p0, p1, cure, model.tables, offset, knots, reals[_OWN], reals[_WORK], solved, integers[at.SCRATCH]
         )
     for i in range(solved):
-        reals[_WORK, i] = reals[_WORK, i] + (reals[_THRESHOLD, i] / reals[_RATE, i] if reals[_RATE, i] > 0.0 else np.inf)
+        reals[_WORK, i] = reals[_WORK, i] + (
+            reals[_THRESHOLD, i] / reals[_RATE, i] if reals[_RATE, i] > 0.0 else np.inf
+        )
     inverse_block(
         family, p0, p1, cure, model.tables, offset, knots, reals[_WORK], reals[_OTHER], solved, integers[at.SCRATCH]
     )
@@ -537,7 +535,7 @@ def _kept_times(
 @part
 def _scheduled_times(
     model, draw, node, event, begins, reals, integers, lists, count, attributes, patient0, luck, k0, k1
-):  # type: ignore[no-untyped-def]
+):
     """Due times of one scheduled event; fills row _LATENT. `begins` says that a stay begins."""
     size = model.size
     columns = model.scheduled
@@ -609,7 +607,7 @@ def _scheduled_times(
 
 
 @part
-def _open_visits(model, node, reals, integers, lists, count, attributes, visit_reals, visit_integers, control):  # type: ignore[no-untyped-def]
+def _open_visits(model, node, reals, integers, lists, count, attributes, visit_reals, visit_integers, control):
     """Close the open visit of listed patients whose state, treatment or tag changed, and open the next one."""
     size = model.size
     locals_ = size[at.SIZE_LOCAL]
@@ -649,7 +647,7 @@ def _open_visits(model, node, reals, integers, lists, count, attributes, visit_r
 
 
 @inline
-def _changed_first(integers, lists, count):  # type: ignore[no-untyped-def]
+def _changed_first(integers, lists, count):
     """Put the listed patients for whom something changed first, otherwise in order; return how many they are."""
     changed = 0
     rest = 0
@@ -667,7 +665,7 @@ def _changed_first(integers, lists, count):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _not_a_number(reals, lists, count, control):  # type: ignore[no-untyped-def]
+def _not_a_number(reals, lists, count, control):
     """Note the first listed patient whose time is not a number."""
     for k in range(count):
         if reals[_LATENT, k] != reals[_LATENT, k]:
@@ -680,7 +678,7 @@ def _not_a_number(reals, lists, count, control):  # type: ignore[no-untyped-def]
 def _pass_time(
     model, draw, node, begins, count, reals, integers, kept, lists, visit_reals, visit_integers, control, patient0, luck,
     k0, k1, horizon,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Find what ends, or interrupts, the stay of each listed patient, and when.
 
     Leaves the local number of the edge in integers[SCRATCH, k] (the number of edges for the horizon) and moves the
@@ -851,7 +849,7 @@ def _pass_time(
 
 
 @part
-def _take_chance(model, draw, node, count, reals, integers, lists, control, patient0, luck, k0, k1):  # type: ignore[no-untyped-def]
+def _take_chance(model, draw, node, count, reals, integers, lists, control, patient0, luck, k0, k1):
     """Draw a branch for each listed patient: the first whose cumulative weight exceeds u x total; the last takes the rest."""
     size = model.size
     nodes = model.nodes
@@ -879,9 +877,7 @@ def _take_chance(model, draw, node, count, reals, integers, lists, control, pati
                 return at.ERROR_WEIGHTS
     _gather_addresses(integers, lists, at.LIST, 0, count, entries, patient0)
     for k in range(count):
-        reals[_WORK, k] = uniform(
-            lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1
-        )
+        reals[_WORK, k] = uniform(lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1)
         integers[at.CHOICE, k] = 0
     if program >= 0:
         total = at.REALS + branches - 1
@@ -906,7 +902,7 @@ def _take_chance(model, draw, node, count, reals, integers, lists, control, pati
 def _follow_edges(
     model, node, draw, count, groups, reals, integers, lists, queued, visit_reals, visit_integers, mark_reals,
     mark_integers, control, patient0, luck, k0, k1,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Group the listed patients by integers[CHOICE, k] and carry out each edge for its group, in declared order.
 
     An edge acts in order: mark (with the old attributes), updates, treatment, destination.
@@ -1014,7 +1010,7 @@ def _follow_edges(
 def advance(
     model, draw, horizon, patient0, luck, k0, k1, reals, integers, kept, lists, queued, groups, visit_reals, visit_integers,
     mark_reals, mark_integers, control,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Run a block until all its histories have ended (OK), a buffer may fill (BUFFER_FULL) or an error stops it.
 
     `patient0` is the first patient's number, `luck`, `k0` and `k1` address the random numbers. After BUFFER_FULL the caller

@@ -16,8 +16,24 @@ from simhcc.engine.rng import occurrence_word, uniform
 
 @part
 def run_program(
-    code, first, last, numbers, draw, reals, integers, lists, row, begin, count, attributes, node, patient0, luck, k0, k1
-):  # type: ignore[no-untyped-def]
+    code,
+    first,
+    last,
+    numbers,
+    draw,
+    reals,
+    integers,
+    lists,
+    row,
+    begin,
+    count,
+    attributes,
+    node,
+    patient0,
+    luck,
+    k0,
+    k1,
+):
     """Carry out instructions `first` to `last` for the patients lists[row, begin : begin + count].
 
     Returns -1, or the place in the list of a patient for whom a value to be stored is not a number.

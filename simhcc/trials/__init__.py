@@ -1,0 +1,1 @@
+"""Virtual trials: what a trial would have reported about the simulated patients."""

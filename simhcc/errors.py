@@ -23,6 +23,10 @@ class InputError(SimhccError):
     file: str | None = None
     line: int | None = None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # An exception is pickled by its positional arguments, and these fields may have been given by name.
+        return InputError, (self.found, self.expected, self.key, self.file, self.line), dict(self.__dict__)
+
     def __str__(self) -> str:
         place = self.file or ""
         if self.line is not None:

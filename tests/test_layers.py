@@ -22,6 +22,7 @@ LAYERS = (
     "calibration",
     "trials",
     "economics",
+    "analysis",
     "runner",
     "simulation",
     "cohort",

@@ -1,0 +1,250 @@
+"""Many simulations as one job: draws x patients cut into shards for the runner, and put together again in order.
+
+Every analysis that simulates more than a moment goes through `simulated`. A shard is a pure function of its address and
+inputs, so threads, a Dask cluster and an interrupted run give the same bits. Shards depend on the sizes of the work and
+never on the machine.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simhcc.errors import ModelError
+from simhcc.expressions import Expression
+from simhcc.model import Values, draws_of, names_of
+from simhcc.runner import Address, Job, ProgressCallback, run, split
+from simhcc.simulation import CohortLike, Evaluation, Outcomes, simulate
+
+Floats = NDArray[np.float64]
+
+SHARD_PATIENT_STRATEGIES = 200_000
+"""patient-strategies in a shard: about a second, so that Ctrl-C, progress and a lost worker cost little"""
+SHARD_DRAWS = 64
+LEAF = 1024
+"""shards of patients end on whole leaves of the engine's sums"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job of simulations gives.
+
+    `outcomes` holds sums for every draw; its `endpoint_counts` are added up over the draws (first axis of length 1), so
+    that memory stays small: `curves` reads the survival curves off them. `medians` and `median_mcse` are months with axes
+    (draw, strategy, endpoint), NaN where the median is not reached.
+    """
+
+    outcomes: Outcomes
+    medians: Floats
+    median_mcse: Floats
+
+    @property
+    def iterations(self) -> int:
+        """Number of draws of the parameters."""
+        return self.outcomes.draws
+
+    @property
+    def patients(self) -> int:
+        """Patients in each draw."""
+        return self.outcomes.patients
+
+    def curves(self, endpoint: str) -> Floats:
+        """Share free of an endpoint over all draws together: (strategies, grid times)."""
+        return self.outcomes.survival(endpoint)[0]
+
+    def at_risk(self, endpoint: str) -> NDArray[np.int64]:
+        """Patients counted for an endpoint, over all draws together, by strategy."""
+        counts: NDArray[np.int64] = self.outcomes.endpoint_counts[0, :, self.outcomes.endpoints.index(endpoint), -1]
+        return counts
+
+
+def simulated(
+    evaluation: Evaluation,
+    values: Values,
+    cohort: CohortLike | None = None,
+    *,
+    patients: int,
+    name: str = "run",
+    folder: str | Path | None = None,
+    resume: bool = False,
+    threads: int | None = None,
+    dask: str | None = None,
+    progress: ProgressCallback | None = None,
+) -> Result:
+    """Run all strategies for every draw of `values` and return the joined result.
+
+    With one draw (a base case) the patients are cut into shards; with several, the draws. Draw k has luck k. A cohort
+    of more than `patients` columns gives each draw the next ones in turn, beginning again when too few are left.
+    `folder`, `resume`, `threads`, `dask` and `progress` are those of `simhcc.runner.run`.
+
+    Raises what `simhcc.simulation.simulate` and `simhcc.runner.run` raise.
+    """
+    job = make_job(evaluation, values, cohort, patients=patients, name=name)
+    with run(job, folder, resume=resume, threads=threads, dask=dask, progress=progress) as shards:
+        parts = [shard.arrays for shard in shards]
+    return _joined(evaluation, parts, patients, draws_of(values))
+
+
+def make_job(
+    evaluation: Evaluation, values: Values, cohort: CohortLike | None, *, patients: int, name: str = "run"
+) -> Job:
+    """The runner's job for `simulated`. Raises ModelError for a cohort that is too small."""
+    columns = {key: np.asarray(column, dtype=np.float64) for key, column in (cohort or {}).items()}
+    available = min((len(column) for column in columns.values()), default=0)
+    draws = draws_of(values)
+    if columns and available < patients:
+        raise ModelError(f"the cohort has {available} patients, fewer than the {patients} asked for")
+    inputs = {
+        "seed": evaluation.seed,
+        "patients": patients,
+        "evaluation": _packed(evaluation),
+        "values": {key: np.asarray(value, dtype=np.float64) for key, value in values.items()},
+        "cohort": columns,
+    }
+    strategies = len(evaluation.strategies)
+    shards: list[Address] = []
+    if draws == 1:
+        parts = -(-patients * strategies // SHARD_PATIENT_STRATEGIES)
+        shards += [{"draws": (0, 1), "patients": piece} for piece in split(patients, parts, LEAF)]
+    else:
+        windows = max(available // patients, 1)
+        most = max(1, min(SHARD_DRAWS, SHARD_PATIENT_STRATEGIES // (patients * strategies)))
+        # A shard stays inside one pass over the cohort, so that its patients follow one another.
+        span = draws if windows == 1 else windows
+        for begin in range(0, draws, span):
+            length = min(span, draws - begin)
+            for lo, hi in split(length, -(-length // most)):
+                first = (begin + lo) % windows * patients
+                shards.append({"draws": (begin + lo, begin + hi), "patients": (first, first + patients)})
+    return Job(name, "simhcc.analysis:shard", inputs, shards)
+
+
+def shard(inputs: Mapping[str, Any], address: Address) -> dict[str, NDArray[Any]]:
+    """Simulate one shard: `address` holds the range of draws, and the patients of the first of them."""
+    evaluation = _unpacked(inputs["evaluation"])
+    lo, hi = address["draws"]
+    first, last = address["patients"]
+    patients = last - first
+    fresh = hi - lo > 1 and any(len(column) >= 2 * patients for column in inputs["cohort"].values())
+    until = first + (hi - lo) * patients if fresh else last
+    found = simulate(
+        evaluation,
+        {name: value[lo:hi] for name, value in inputs["values"].items()},
+        {name: column[first:until] for name, column in inputs["cohort"].items()},
+        patients=patients,
+        luck=np.arange(lo, hi),
+        first_patient=first,
+        fresh_patients=fresh,
+        threads=1,
+    )
+    arrays: dict[str, NDArray[Any]] = {
+        "sums": found.sums,
+        "pair_sums": found.pair_sums,
+        "cross_sums": found.cross_sums,
+        "quantities": found.quantities,
+        "endpoint_counts": found.endpoint_counts.sum(axis=0, keepdims=True),
+        # As numbers of patients, which add up exactly.
+        "occupancy": np.rint(found.occupancy * (patients * (hi - lo))).astype(np.int64),
+        "mark_sums": found.mark_sums,
+        "patients": np.array(patients),
+    }
+    medians, errors = _medians(found)
+    return arrays | {"medians": medians, "median_mcse": errors}
+
+
+def _medians(found: Outcomes) -> tuple[Floats, Floats]:
+    if found.grid_step is None or not found.endpoints:
+        empty = np.zeros((found.draws, len(found.strategies), 0))
+        return empty, empty
+    medians = np.stack([found.median(endpoint) for endpoint in found.endpoints], axis=2)
+    errors = np.stack([found.median_mcse(endpoint) for endpoint in found.endpoints], axis=2)
+    return medians, errors
+
+
+def _joined(evaluation: Evaluation, parts: Sequence[Mapping[str, NDArray[Any]]], patients: int, draws: int) -> Result:
+    """One result from the shards' arrays, added or joined in their order."""
+
+    def added(name: str) -> NDArray[Any]:
+        total = parts[0][name].copy()
+        for part in parts[1:]:
+            total += part[name]
+        return total
+
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([part[name] for part in parts])
+
+    combine = added if draws == 1 else joined
+    quantities = joined("quantities")
+    if draws == 1:
+        shares = np.array([float(part["patients"]) for part in parts]) / patients
+        quantities = np.sum(quantities * shares[:, None, None], axis=0, keepdims=True)
+    names = names_of(evaluation.pathway, evaluation.strategies)
+    outcomes = Outcomes(
+        strategies=evaluation.ids,
+        pairs=evaluation.pair_ids,
+        columns=_columns(evaluation),
+        patients=patients,
+        draws=draws,
+        horizon=float(evaluation.horizon),
+        sums=combine("sums"),
+        pair_sums=combine("pair_sums"),
+        cross_sums=combine("cross_sums"),
+        crosses=evaluation.crosses,
+        quantities=quantities,
+        terms=evaluation.rewards,
+        endpoint_counts=added("endpoint_counts"),
+        endpoints=tuple(endpoint.id for endpoint in evaluation.endpoints),
+        occupancy=added("occupancy") / (patients * draws),
+        states=names.states,
+        mark_sums=added("mark_sums"),
+        marks=names.marks,
+        grid_step=evaluation.grid_step,
+        names=names,
+    )
+    if draws > 1:
+        return Result(outcomes, joined("medians"), joined("median_mcse"))
+    # Medians do not add up: they are read off the joined curves.
+    return Result(outcomes, *_medians(outcomes))
+
+
+def _columns(evaluation: Evaluation) -> tuple[str, ...]:
+    """Names of what is summed, as `Outcomes.columns` has them."""
+    names = [channel.id for channel in evaluation.channels]
+    for endpoint in evaluation.endpoints:
+        names += [f"{endpoint.id}_{months:g}m" for months in evaluation.landmarks]
+        names += [f"{endpoint.id}_rmst_{months:g}" for months in evaluation.restrictions]
+    return tuple(names)
+
+
+class _Packer(pickle.Pickler):
+    """Pickles an evaluation so that equal ones give equal bytes."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Leave out what an expression remembers of itself."""
+        if isinstance(obj, Expression):
+            return Expression, (obj.operation, obj.operands, obj.payload)
+        return NotImplemented
+
+
+def _packed(evaluation: Evaluation) -> bytes:
+    buffer = io.BytesIO()
+    packer = _Packer(buffer, protocol=5)
+    # Without the memo, so that which of two equal texts is the same object makes no difference.
+    packer.fast = True
+    packer.dump(evaluation)
+    return buffer.getvalue()
+
+
+@lru_cache(maxsize=8)
+def _unpacked(packed: bytes) -> Evaluation:
+    evaluation = pickle.loads(packed)
+    assert isinstance(evaluation, Evaluation)
+    return evaluation

@@ -1,0 +1,151 @@
+"""The command line: commands, progress, exit codes. What a command does stands in the modules it calls.
+
+Exit codes: 0 done, 1 the model says no (or a run was stopped), 2 the input is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+# The engine fills the cores itself; a linear-algebra library with threads of its own would only get in its way.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import typer
+
+import simhcc
+from simhcc.errors import InputError, ModelError, SimhccError
+
+PIPE_WIDTH = 110
+"""columns of a table that does not go to a terminal"""
+
+app = typer.Typer(
+    name="simhcc",
+    help="Patient-level microsimulation of treatment strategies in hepatocellular carcinoma.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def main() -> None:
+    """Entry point of the command `simhcc`."""
+    # A pipe or a file may have any encoding, and names and labels are in two languages.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        typer.echo(simhcc.__version__)
+        raise typer.Exit
+
+
+@contextmanager
+def _errors(as_json: bool = False) -> Iterator[None]:
+    """Turn our errors into words on standard error and an exit code; anything else is a defect and keeps its traceback."""
+    try:
+        yield
+    except SimhccError as error:
+        wrong = isinstance(error, InputError | ModelError)
+        if as_json:
+            fields = ("file", "line", "key", "found", "expected")
+            if isinstance(error, InputError):
+                content: dict[str, Any] = {name: getattr(error, name) for name in fields}
+            else:
+                content = dict.fromkeys(fields) | {"found": str(error)}
+            typer.echo(json.dumps({"error": content}, ensure_ascii=False), err=True)
+        else:
+            typer.echo(f"{'wrong input' if wrong else 'stopped'}: {error}", err=True)
+            for note in getattr(error, "__notes__", []):
+                typer.echo(f"  {note}", err=True)
+        raise typer.Exit(2 if wrong else 1) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(1) from None
+
+
+ScenarioName = Annotated[
+    str, typer.Argument(metavar="SCENARIO", help="Id of a scenario, or the path of a scenario file.")
+]
+
+
+@app.command(
+    epilog="Example: simhcc run advanced --patients 20000 --out results/advanced-try",
+    short_help="Simulate a scenario and compare its strategies.",
+)
+def run(
+    scenario: ScenarioName,
+    patients: Annotated[int | None, typer.Option(help="Patients per strategy, in each iteration.")] = None,
+    iterations: Annotated[
+        int | None,
+        typer.Option(help="Draws of the uncertain numbers; 1 is the base case, with every number at its value."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads (default: all cores).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Results folder (default: results/SCENARIO-DATE-TIME).")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    precision: Annotated[
+        float | None, typer.Option(metavar="SE", help="Add patients until this standard error is reached (base case).")
+    ] = None,
+    precision_of: Annotated[
+        str | None, typer.Option(metavar="OUTCOME", help="The outcome that --precision is about (default: os_60m).")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the interrupted run of --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --out.")] = False,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Run on this Dask scheduler, for example tcp://host:8786.")
+    ] = None,
+) -> None:
+    """Simulate all strategies of a scenario and compare them.
+
+    Prints survival, life years, QALYs and costs of each strategy with their Monte-Carlo errors, and paired differences
+    from the comparator, for the population and each subgroup; writes tables, figures, inputs and a record to a folder.
+    """
+    with _errors(json_):
+        from simhcc.report.command import Request, run_scenario
+
+        request = Request(
+            scenario=scenario,
+            patients=patients,
+            iterations=iterations,
+            seed=seed,
+            threads=threads,
+            out=out,
+            precision=precision,
+            precision_of=precision_of,
+            resume=resume,
+            overwrite=overwrite,
+            dask=dask,
+        )
+        say: Callable[[str], None] = (lambda text: None) if quiet else (lambda text: typer.echo(text, err=True))
+        found = run_scenario(request, quiet=quiet, say=say)
+        if json_:
+            typer.echo(json.dumps(found.as_object(), ensure_ascii=False, allow_nan=False))
+        else:
+            typer.echo(found.as_text(_width()), nl=False)
+            typer.echo(f"\nResults: {found.folder}")
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if sys.stdout.isatty() else PIPE_WIDTH
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,344 @@
+"""`simhcc run`: from a scenario's name to tables and a results folder."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simhcc.analysis import Floats, Result, simulated
+from simhcc.errors import InputError, SimhccError
+from simhcc.inputs import ParameterSet, Scenario, Subgroup, load_scenario, one_of
+from simhcc.report.folder import read_folder, run_object, write_folder
+from simhcc.report.record import currency_of, fingerprint, run_record, unpriced_drugs
+from simhcc.report.tables import EVERYONE, Tables, make_tables
+from simhcc.report.terminal import render
+from simhcc.runner import ProgressCallback, console_progress
+from simhcc.simulation import Evaluation
+
+PRECISION_OF = "os_60m"
+PRECISION_START = 20_000
+PRECISION_MARGIN = 1.1
+"""more patients than the last error suggests, since it is itself an estimate"""
+MOST_PATIENTS = 1 << 26
+COHORT_PATIENTS = 200_000
+"""baseline patients at hand for the iterations of a probabilistic run; later iterations begin again with the first"""
+MAX_SEED = 2**64 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the user asked for; None is what the scenario says."""
+
+    scenario: str
+    patients: int | None = None
+    iterations: int | None = None
+    seed: int | None = None
+    threads: int | None = None
+    out: Path | None = None
+    precision: float | None = None
+    precision_of: str | None = None
+    resume: bool = False
+    overwrite: bool = False
+    dask: str | None = None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run: its tables, its record, and where they lie."""
+
+    tables: Tables
+    record: Mapping[str, Any]
+    folder: Path
+
+    def as_text(self, width: int) -> str:
+        """The tables for people."""
+        record = self.record
+        label = record.get("label") or record["scenario"]
+        head = [
+            f"{label}",
+            f"population {record['population']}, comparator {record['comparator']}, seed {record['seed']}",
+            "",
+        ]
+        longest = max(len(name) for name in record["strategies"])
+        head += [f"  {name.ljust(longest)}  {words}"[:width].rstrip() for name, words in record["strategies"].items()]
+        body = render(
+            self.tables,
+            setting=str(record["setting"]),
+            comparator=str(record["comparator"]),
+            currency=str(record["currency"]),
+            iterations=int(record["iterations"]),
+            width=width,
+        )
+        return "\n".join(head) + "\n" + body
+
+    def as_object(self) -> dict[str, Any]:
+        """The same for machines."""
+        return run_object(self.tables, self.record, str(self.folder))
+
+
+def run_scenario(request: Request, *, quiet: bool = False, say: Callable[[str], None] = lambda text: None) -> Finished:
+    """Read, simulate, tabulate and write. Raises InputError or ModelError before anything is written."""
+    scenario = _sized(load_scenario(request.scenario), request)
+    parameters = scenario.load_parameters()
+    target = _target(request, scenario)
+    if request.resume and (target / "run.json").exists():
+        return _finished_before(target, scenario, parameters)
+    progress = console_progress(quiet=quiet)
+    if request.precision is not None:
+        scenario = replace(scenario, patients=_patients_for(request, scenario, parameters, progress, say))
+    work = target.parent / f".{target.name}.work"
+    if work.exists() and not request.resume:
+        if not request.overwrite:
+            raise InputError(
+                f"{target}, where an earlier run was interrupted",
+                "--resume to continue it, or --overwrite",
+                key="--out",
+            )
+        shutil.rmtree(work)
+    evaluation, values, cohort = assembled(scenario, parameters)
+    parts = {EVERYONE: (cohort, scenario.patients)}
+    for group in scenario.subgroups:
+        parts[group.id] = _members(group, cohort, scenario.patients)
+    began_here = not work.exists()
+    try:
+        results = {
+            name: simulated(
+                evaluation,
+                values,
+                columns,
+                patients=patients,
+                name=scenario.id if name == EVERYONE else f"{scenario.id}, {name}",
+                # Only runs that take long are worth keeping in pieces.
+                folder=work / name if scenario.iterations > 1 else None,
+                resume=request.resume and (work / name).exists(),
+                threads=request.threads,
+                dask=request.dask,
+                progress=progress,
+            )
+            for name, (columns, patients) in parts.items()
+        }
+        tables = make_tables(
+            results,
+            scenario.comparator,
+            {group.id: group.label.text() for group in scenario.subgroups},
+            unpriced_drugs(parameters),
+        )
+        record = run_record(scenario, parameters, request.scenario, currency_of(parameters))
+        record["label"] = scenario.label.text() or scenario.id
+        draws = values if scenario.iterations > 1 else None
+        folder = write_folder(target, tables, record, scenario, parameters, draws=draws, replace=request.overwrite)
+    except BaseException as error:
+        if isinstance(error, SimhccError) and began_here and not any(work.rglob("*.shard")):
+            shutil.rmtree(work, ignore_errors=True)
+        elif work.exists():
+            say(f"what is finished is kept; to go on: {_again(request, target)}")
+        raise
+    shutil.rmtree(work, ignore_errors=True)
+    return Finished(tables, record, folder)
+
+
+def assembled(scenario: Scenario, parameters: ParameterSet) -> tuple[Evaluation, dict[str, Floats], dict[str, Floats]]:
+    """The question put to the engine, its numbers with an axis of iterations, and the baseline patients.
+
+    The base case for one iteration; sampled numbers otherwise. The cohort has the patients of one iteration, or of as
+    many as there is room for, so that iterations meet other patients.
+    """
+    from simhcc.assembly import assemble
+
+    found: tuple[Evaluation, dict[str, Floats], dict[str, Floats]] = assemble(scenario, parameters)
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What was asked
+
+
+def _sized(scenario: Scenario, request: Request) -> Scenario:
+    """The scenario with the sizes and the seed of the command line."""
+    for name, lowest, highest in (("patients", 1, MOST_PATIENTS), ("iterations", 1, 2**32 - 1), ("seed", 0, MAX_SEED)):
+        number = getattr(request, name)
+        if number is not None:
+            if not lowest <= number <= highest:
+                raise InputError(str(number), f"a whole number from {lowest} to {highest}", key=f"--{name}")
+            scenario = replace(scenario, **{name: number})
+    if request.threads is not None and request.threads < 1:
+        raise InputError(str(request.threads), "a whole number from 1, or nothing for all cores", key="--threads")
+    if request.resume and request.overwrite:
+        raise InputError("both --resume and --overwrite", "one of them", key="--resume")
+    if request.resume and request.out is None:
+        raise InputError("--resume without --out", "--out with the folder of the earlier run", key="--resume")
+    if request.precision_of is not None and request.precision is None:
+        raise InputError("--precision-of without --precision", "the standard error to reach", key="--precision-of")
+    if request.precision is not None:
+        if not 0.0 < request.precision < math.inf:
+            raise InputError(f"{request.precision:g}", "a standard error above 0", key="--precision")
+        if scenario.iterations > 1:
+            raise InputError(
+                f"--precision with {scenario.iterations} iterations",
+                "--iterations 1 (the error over iterations falls with their number, not with patients)",
+                key="--precision",
+            )
+        if request.patients is not None:
+            raise InputError("both --precision and --patients", "one of them", key="--precision")
+    return scenario
+
+
+def _target(request: Request, scenario: Scenario) -> Path:
+    """The results folder, refused where it may not be written; nothing is created."""
+    if request.out is None:
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        target = Path("results") / f"{scenario.id}-{stamp}"
+        number = 2
+        while target.exists():
+            target = Path("results") / f"{scenario.id}-{stamp}-{number}"
+            number += 1
+        return target
+    target = request.out
+    if not target.name:
+        raise InputError(str(target), "the name of a folder to be made", key="--out")
+    if target.exists() and not target.is_dir():
+        raise InputError(f"the file {target}", "the name of a folder to be made", key="--out")
+    if target.is_dir() and any(target.iterdir()):
+        if not (target / "run.json").exists():
+            raise InputError(
+                f"{target}, which holds something else than results of a run", "another folder", key="--out"
+            )
+        if not (request.resume or request.overwrite):
+            raise InputError(
+                f"{target}, which holds results", "--overwrite to replace them, or another folder", key="--out"
+            )
+    return target
+
+
+def _finished_before(target: Path, scenario: Scenario, parameters: ParameterSet) -> Finished:
+    """The results of a run that needs no more work. Raises InputError when they are of other inputs."""
+    tables, record = read_folder(target)
+    if record.get("fingerprint") != fingerprint(scenario, parameters):
+        raise InputError(
+            f"{target}, which holds results of other inputs, sizes or seed ({record.get('command')})",
+            "the same command as before, --overwrite, or another folder",
+            key="--resume",
+        )
+    return Finished(tables, record, target)
+
+
+def _again(request: Request, target: Path) -> str:
+    import shlex
+
+    options = [f"--{name} {value}" for name in ("patients", "iterations", "seed") if (value := getattr(request, name))]
+    return " ".join(
+        ["simhcc run", shlex.quote(request.scenario), *options, f"--out {shlex.quote(str(target))}", "--resume"]
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Subgroups and precision
+
+
+def _members(group: Subgroup, cohort: Mapping[str, Floats], patients: int) -> tuple[dict[str, Floats], int]:
+    """The patients of a subgroup, and how many of them an iteration has: as many as among `patients` on average."""
+    from simhcc.population import DERIVED, levels_of
+    from simhcc.population.conditions import ConditionError, WithDerived, level_code
+
+    columns = WithDerived(dict(cohort))
+    chosen = np.ones(len(next(iter(cohort.values()))), dtype=bool)
+    known = [*cohort, *DERIVED]
+    for condition in group.when:
+        name = condition.attribute
+        if name not in known:
+            raise condition.error(f"the attribute {name!r}", one_of(known, name))
+        given = condition.value if isinstance(condition.value, tuple) else (condition.value,)
+        codes = []
+        for value in given:
+            try:
+                is_word = isinstance(value, str) and (name in DERIVED or name in cohort)
+                codes.append(level_code(name, value) if is_word else float(value))  # type: ignore[arg-type]
+            except (ConditionError, KeyError, ValueError):
+                levels = levels_of(name) if name in DERIVED else None
+                raise condition.error(repr(value), one_of(list(levels.values())) if levels else "a number") from None
+        chosen &= _compared(columns[name], condition.op, codes)
+    found = int(chosen.sum())
+    wanted = int(found * patients // len(chosen))
+    if wanted == 0:
+        raise InputError(
+            f"the subgroup {group.id}, in which nobody of {len(chosen):,} patients is",
+            "wider conditions, or more patients",
+            "subgroups",
+            group.place.file,
+            group.place.line,
+        )
+    return {name: np.asarray(column)[chosen] for name, column in cohort.items()}, wanted
+
+
+def _compared(column: Floats, op: str, codes: list[float]) -> Any:
+    first = codes[0]
+    operations = {
+        "eq": lambda: column == first,
+        "ne": lambda: column != first,
+        "lt": lambda: column < first,
+        "le": lambda: column <= first,
+        "gt": lambda: column > first,
+        "ge": lambda: column >= first,
+        "in": lambda: np.isin(column, codes),
+        "not_in": lambda: ~np.isin(column, codes),
+    }
+    return operations[op]()
+
+
+def _patients_for(
+    request: Request,
+    scenario: Scenario,
+    parameters: ParameterSet,
+    progress: ProgressCallback,
+    say: Callable[[str], None],
+) -> int:
+    """Patients with which every strategy's mean of the outcome has the standard error asked for."""
+    assert request.precision is not None
+    outcome = request.precision_of or PRECISION_OF
+    patients = min(scenario.patients, PRECISION_START)
+    while True:
+        sized = replace(scenario, patients=patients)
+        evaluation, values, cohort = assembled(sized, parameters)
+        result = simulated(
+            evaluation, values, cohort, patients=patients, name=f"{scenario.id}, {patients:,} patients",
+            threads=request.threads, dask=request.dask, progress=progress,
+        )  # fmt: skip
+        error = _largest_error(result, outcome)
+        say(f"{patients:,} patients: standard error of {outcome} at most {error:.3g}")
+        if error <= request.precision:
+            return patients
+        # The error falls with the square root of the number of patients.
+        wanted = math.ceil(patients * (error / request.precision) ** 2 * PRECISION_MARGIN)
+        if wanted > MOST_PATIENTS:
+            raise InputError(
+                f"{request.precision:g}, for which {wanted:,} patients are needed",
+                f"a standard error that {MOST_PATIENTS:,} patients reach",
+                key="--precision",
+            )
+        patients = wanted
+
+
+def _largest_error(result: Result, outcome: str) -> float:
+    outcomes = result.outcomes
+    medians = {f"median_{name}_months": k for k, name in enumerate(outcomes.endpoints)}
+    if outcome in medians:
+        errors = result.median_mcse[0, :, medians[outcome]]
+    elif outcome in outcomes.columns:
+        errors = outcomes.mcse[0, :, outcomes.column(outcome)]
+    else:
+        raise InputError(
+            f"no outcome {outcome!r}", one_of([*outcomes.columns, *medians], outcome), key="--precision-of"
+        )
+    if not np.isfinite(errors).all():
+        raise InputError(f"{outcome}, which has no value under some strategy", "another outcome", key="--precision-of")
+    return float(errors.max())
+
+
+__all__ = ["Finished", "Request", "assembled", "run_scenario"]

@@ -24,6 +24,7 @@ LAYERS = (
     "economics",
     "analysis",
     "runner",
+    "assembly",
     "simulation",
     "cohort",
     "outcomes",

@@ -45,6 +45,8 @@ class Result:
     outcomes: Outcomes
     medians: Floats
     median_mcse: Floats
+    curve_sd: Floats
+    """(strategies, endpoints, grid times): standard deviation over the draws of the share free of an endpoint"""
 
     @property
     def iterations(self) -> int:
@@ -64,6 +66,15 @@ class Result:
         """Patients counted for an endpoint, over all draws together, by strategy."""
         counts: NDArray[np.int64] = self.outcomes.endpoint_counts[0, :, self.outcomes.endpoints.index(endpoint), -1]
         return counts
+
+    def curve_mcse(self, endpoint: str) -> Floats:
+        """Monte-Carlo standard error of `curves`: binomial for one draw, from the spread of the draws for several."""
+        if self.iterations > 1:
+            return self.curve_sd[:, self.outcomes.endpoints.index(endpoint)] / np.sqrt(self.iterations)
+        curves = self.curves(endpoint)
+        with np.errstate(all="ignore"):
+            error: Floats = np.sqrt(np.maximum(curves * (1.0 - curves), 0.0) / self.at_risk(endpoint)[:, None])
+        return error
 
 
 def simulated(
@@ -105,7 +116,7 @@ def make_job(
     inputs = {
         "seed": evaluation.seed,
         "patients": patients,
-        "evaluation": _packed(evaluation),
+        "evaluation": packed(evaluation),
         "values": {key: np.asarray(value, dtype=np.float64) for key, value in values.items()},
         "cohort": columns,
     }
@@ -157,7 +168,16 @@ def shard(inputs: Mapping[str, Any], address: Address) -> dict[str, NDArray[Any]
         "patients": np.array(patients),
     }
     medians, errors = _medians(found)
-    return arrays | {"medians": medians, "median_mcse": errors}
+    curves = _curves(found)
+    squares = {"curve_sums": curves.sum(axis=0, keepdims=True), "curve_squares": (curves**2).sum(axis=0, keepdims=True)}
+    return arrays | squares | {"medians": medians, "median_mcse": errors}
+
+
+def _curves(found: Outcomes) -> Floats:
+    """(draws, strategies, endpoints, grid times)"""
+    if found.grid_step is None or not found.endpoints:
+        return np.zeros((found.draws, len(found.strategies), 0, 0))
+    return np.stack([found.survival(endpoint) for endpoint in found.endpoints], axis=2)
 
 
 def _medians(found: Outcomes) -> tuple[Floats, Floats]:
@@ -210,9 +230,11 @@ def _joined(evaluation: Evaluation, parts: Sequence[Mapping[str, NDArray[Any]]],
         names=names,
     )
     if draws > 1:
-        return Result(outcomes, joined("medians"), joined("median_mcse"))
+        total, squares = added("curve_sums")[0], added("curve_squares")[0]
+        sd = np.sqrt(np.maximum(squares - total * total / draws, 0.0) / (draws - 1))
+        return Result(outcomes, joined("medians"), joined("median_mcse"), sd)
     # Medians do not add up: they are read off the joined curves.
-    return Result(outcomes, *_medians(outcomes))
+    return Result(outcomes, *_medians(outcomes), np.zeros_like(_curves(outcomes)[0]))
 
 
 def _columns(evaluation: Evaluation) -> tuple[str, ...]:
@@ -234,7 +256,8 @@ class _Packer(pickle.Pickler):
         return NotImplemented
 
 
-def _packed(evaluation: Evaluation) -> bytes:
+def packed(evaluation: Evaluation) -> bytes:
+    """An evaluation as bytes; equal ones give equal bytes."""
     buffer = io.BytesIO()
     packer = _Packer(buffer, protocol=5)
     # Without the memo, so that which of two equal texts is the same object makes no difference.
@@ -244,7 +267,7 @@ def _packed(evaluation: Evaluation) -> bytes:
 
 
 @lru_cache(maxsize=8)
-def _unpacked(packed: bytes) -> Evaluation:
-    evaluation = pickle.loads(packed)
+def _unpacked(content: bytes) -> Evaluation:
+    evaluation = pickle.loads(content)
     assert isinstance(evaluation, Evaluation)
     return evaluation

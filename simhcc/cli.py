@@ -143,6 +143,96 @@ def run(
             typer.echo(f"\nResults: {found.folder}")
 
 
+@app.command(
+    epilog="Example: simhcc check advanced --strategy stride --diagram stride.mmd",
+    short_help="Show every number with its source, and each strategy in words.",
+)
+def check(
+    scenario: Annotated[
+        str | None, typer.Argument(metavar="[SCENARIO]", help="Id or path of a scenario; without one, numbers only.")
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(metavar="ID", help="The whole pathway under this strategy, without the numbers.")
+    ] = None,
+    diagram: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the pathway's diagram (Mermaid) to this file.")
+    ] = None,
+    country: Annotated[
+        str | None, typer.Option(help="Country pack, where no scenario names one (default: china).")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of --diagram.")] = False,
+) -> None:
+    """Read and check everything that a run would read, without running it.
+
+    Prints every number as it was resolved with its grade and source (recalled figures are flagged), and the pathway in
+    words: whole for the comparator, and for every other strategy what differs. Without a scenario the numbers of the
+    country are printed, and every scenario that can be found is checked.
+    """
+    with _errors(json_):
+        from simhcc.report.command import checked
+
+        found = checked(scenario, strategy, diagram, country, overwrite)
+        if json_:
+            typer.echo(json.dumps(found.as_object(), ensure_ascii=False, allow_nan=False))
+        else:
+            typer.echo(found.as_text(_width() if sys.stdout.isatty() else None), nl=False)
+
+
+@app.command(
+    epilog="Example: simhcc why tace.p_procedure_death",
+    short_help="Tell where a number comes from and what uses it.",
+)
+def why(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Dotted name of a number, as simhcc check prints it.")],
+    scenario: Annotated[
+        str | None, typer.Option(metavar="SCENARIO", help="As this scenario resolves it (default: all scenarios).")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Tell where a number stands, its source, grade and distribution, and what in the model uses it."""
+    with _errors(json_):
+        from simhcc.report.command import explained
+        from simhcc.report.words import why_text
+
+        content = explained(name, scenario)
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n" if json_ else why_text(content, _width())
+        typer.echo(text, nl=False)
+
+
+@app.command(
+    epilog="Example: simhcc schema --out schemas",
+    short_help="Write JSON Schemas of the input files, for editors.",
+)
+def schema(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files KIND.schema.json.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+) -> None:
+    """Write a JSON Schema for each kind of input file, so that an editor can complete and check while you type."""
+    with _errors():
+        from simhcc.report.command import write_schemas
+
+        for path in write_schemas(out, overwrite):
+            typer.echo(str(path))
+
+
+@app.command(
+    "new-scenario",
+    epilog="Example: simhcc new-scenario my-question --extends advanced",
+    short_help="Start a scenario of your own from a packaged one.",
+)
+def new_scenario(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Id of the new scenario.")],
+    extends: Annotated[str, typer.Option(metavar="SCENARIO", help="The scenario it starts from.")] = "advanced",
+) -> None:
+    """Write scenarios/NAME.yaml in the working folder: a scenario that extends another one and is ready to be changed."""
+    with _errors():
+        from simhcc.report.command import write_new_scenario
+
+        path = write_new_scenario(name, extends)
+        typer.echo(f"{path}\nsimhcc run {name}")
+
+
 def _width() -> int:
     return shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if sys.stdout.isatty() else PIPE_WIDTH
 

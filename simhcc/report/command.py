@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import math
 import shutil
 from collections.abc import Callable, Mapping
@@ -14,7 +15,18 @@ import numpy as np
 
 from simhcc.analysis import Floats, Result, simulated
 from simhcc.errors import InputError, SimhccError
-from simhcc.inputs import ParameterSet, Scenario, Subgroup, load_scenario, one_of
+from simhcc.inputs import (
+    ParameterSet,
+    Scenario,
+    Subgroup,
+    json_schema,
+    list_scenarios,
+    load_parameters,
+    load_scenario,
+    one_of,
+)
+from simhcc.inputs.locate import ID, ID_WORDS
+from simhcc.report import words
 from simhcc.report.folder import read_folder, run_object, write_folder
 from simhcc.report.record import currency_of, fingerprint, run_record, unpriced_drugs
 from simhcc.report.tables import EVERYONE, Tables, make_tables
@@ -341,4 +353,150 @@ def _largest_error(result: Result, outcome: str) -> float:
     return float(errors.max())
 
 
-__all__ = ["Finished", "Request", "assembled", "run_scenario"]
+# ---------------------------------------------------------------------------------------------------------------------
+# check, why, schema, new-scenario
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was read and found good: the numbers, and the pathway in words."""
+
+    scenario: Scenario | None
+    parameters: ParameterSet
+    texts: Mapping[str, str]
+    """whole descriptions by strategy"""
+    pathway_words: str
+    numbers_shown: bool
+    names: tuple[str, ...]
+    """scenarios that were checked"""
+
+    def as_text(self, width: int | None) -> str:
+        """For people; lines are broken to `width` where one is given."""
+        parts = [words.check_numbers(self.parameters, width)] if self.numbers_shown else []
+        if self.pathway_words:
+            parts.append(words.broken_lines(self.pathway_words, width))
+        if self.scenario is None:
+            parts.append(f"Scenarios that can be run: {', '.join(self.names) or 'none'}.\n")
+        return "\n".join(parts)
+
+    def as_object(self) -> dict[str, Any]:
+        """For machines."""
+        return words.check_object(self.scenario, self.parameters, self.texts)
+
+
+def checked(
+    name: str | None, strategy: str | None, diagram: Path | None, country: str | None, overwrite: bool
+) -> Checked:
+    """Read a scenario, or all of them, with everything they need; write the diagram. Raises InputError or ModelError."""
+    from simhcc.pathway.strategies import to_graph
+    from simhcc.pathway.whole import pathway
+
+    if name is not None and country is not None:
+        raise InputError("--country beside a scenario, which names its own", "one of them", key="--country")
+    if name is None and strategy is not None:
+        raise InputError("--strategy without a scenario", "a scenario that has it", key="--strategy")
+    graph = pathway()
+    scenarios = words.scenarios_asked(name)
+    graphs = {scenario.id: [to_graph(s) for s in scenario.strategies] for scenario in scenarios}
+    for strategies in graphs.values():
+        for each in strategies:
+            graph.check(each)
+    numbers = [scenario.load_parameters() for scenario in scenarios]
+    scenario = scenarios[0] if name is not None else None
+    parameters = numbers[0] if scenario is not None else load_parameters(country or "china")
+    texts = {s.id: graph.describe(s) for s in graphs[scenario.id]} if scenario is not None else {}
+    in_words = words.check_strategies(scenario, graph, graphs[scenario.id], strategy) if scenario is not None else ""
+    if diagram is not None:
+        chosen = None
+        if scenario is not None and strategy is not None:
+            chosen = next(s for s in graphs[scenario.id] if s.id == strategy)
+        words.write_text(diagram, graph.mermaid(chosen), overwrite)
+    shown = strategy is None
+    return Checked(scenario, parameters, texts, in_words, shown, tuple(s.id for s in scenarios))
+
+
+def explained(name: str, scenario: str | None) -> dict[str, Any]:
+    """What `simhcc why` tells of a number."""
+    scenarios = words.scenarios_asked(scenario)
+    parameters = scenarios[0].load_parameters() if scenario is not None else load_parameters()
+    parameters.find(name)
+    changes: dict[str, None] = {}
+    for each in scenarios:
+        own = each.load_parameters()
+        if name in own:
+            changes |= dict.fromkeys(words.changes_of(name, each, own))
+    return words.why_object(name, parameters, scenarios, list(changes))
+
+
+def write_schemas(folder: Path, overwrite: bool) -> list[Path]:
+    """Write the JSON Schema of each kind of input file; returns their paths."""
+    schemas = json_schema()
+    paths = [folder / f"{kind}.schema.json" for kind in schemas]
+    taken = [str(path) for path in paths if path.exists()]
+    if taken and not overwrite:
+        raise InputError(f"{', '.join(taken)}", "--overwrite to replace them, or another folder", key="--out")
+    for path, content in zip(paths, schemas.values(), strict=True):
+        words.write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n", overwrite)
+    return paths
+
+
+NEW_SCENARIO = """\
+# A scenario of your own. Whatever it does not say comes from `{extends}`.
+# See every number: simhcc check {name}     Run it: simhcc run {name}
+id: {name}
+label: {{en: "{name}, from {extends}"}}
+extends: {extends}
+
+# Some keys that are often changed; take away the # to use them.
+# population: {population}
+# strategies: [{strategies}]
+# comparator: {comparator}
+# patients: {patients}
+# seed: {seed}
+# horizon_years: 20
+# overrides:
+#   {parameter}: {value!r}
+"""
+
+
+def write_new_scenario(name: str, extends: str) -> Path:
+    """Write scenarios/NAME.yaml in the working folder and read it back. Raises InputError, leaving nothing behind."""
+    if not ID.match(name):
+        raise InputError(repr(name), f"an id: {ID_WORDS}", key="NAME")
+    if name in list_scenarios():
+        raise InputError(f"the id {name}, which another scenario has", "another name", key="NAME")
+    parent = load_scenario(extends)
+    parameters = parent.load_parameters()
+    example = next((n for n in parameters.uncertain() if not parameters[n].is_vector), next(iter(parameters)))
+    text = NEW_SCENARIO.format(
+        name=name,
+        extends=extends,
+        population=parent.population.stem,
+        strategies=", ".join(strategy.id for strategy in parent.strategies),
+        comparator=parent.comparator,
+        patients=parent.patients,
+        seed=parent.seed,
+        parameter=example,
+        value=parameters[example].value,
+    )
+    path = Path("scenarios") / f"{name}.yaml"
+    words.write_text(path, text, overwrite=False)
+    try:
+        load_scenario(name).load_parameters()
+    except SimhccError:
+        path.unlink()
+        raise
+    return path
+
+
+__all__ = [
+    "Checked",
+    "Finished",
+    "Request",
+    "assembled",
+    "checked",
+    "explained",
+    "run_scenario",
+    "write_new_scenario",
+    "write_schemas",
+]

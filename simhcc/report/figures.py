@@ -140,13 +140,16 @@ def _survival(
     figure, grid = _figure(9.0, 5.4)
     axes = grid[0, 0]
     years = _years_shown(curves["months"], curves["free"])
+    several = int(record["iterations"]) > 1
     worst = 0.0
     for name in [n for n in labels if n in set(curves["strategy"])]:
         curve = curves[(curves["strategy"] == name) & (curves["months"] <= 12.0 * years)]
         x, y, error = (curve[column].to_numpy() for column in ("months", "free", "mcse"))
+        half = 1.96 * (curve["sd"].to_numpy() if several else error)
         style = chosen[name]
         axes.plot(x / 12.0, y, color=style.colour, linestyle=style.dashes, linewidth=1.7, label=labels[name] or name)
-        axes.fill_between(x / 12.0, y - 1.96 * error, y + 1.96 * error, color=style.colour, alpha=0.15, linewidth=0)
+        low, high = np.clip(y - half, 0.0, 1.0), np.clip(y + half, 0.0, 1.0)
+        axes.fill_between(x / 12.0, low, high, color=style.colour, alpha=0.12, linewidth=0)
         worst = max(worst, float(np.nanmax(error)))
     _plain(axes)
     axes.set_xlim(0, years)
@@ -159,10 +162,11 @@ def _survival(
     words = [textwrap.fill(text, 30) for text in words]
     figure.legend(handles, words, loc="upper left", bbox_to_anchor=(0.695, 0.925), fontsize=8.5, frameon=False)
     figure.subplots_adjust(left=0.075, right=0.68, top=0.92, bottom=0.17)
-    each = f" in each of {record['iterations']:,} iterations" if record["iterations"] > 1 else ""
+    each = f" in each of {record['iterations']:,} iterations" if several else ""
+    band = "1.96 standard deviations over iterations" if several else "95 % Monte-Carlo interval"
     caption = (
-        f"{patients:,} simulated patients per strategy{each}, common random numbers. "
-        f"Band: 95 % Monte-Carlo interval; the standard error of a point is at most {_significant(100 * worst)} percentage points."
+        f"{patients:,} simulated patients per strategy{each}, common random numbers. Band: {band}; "
+        f"Monte-Carlo standard error of a point at most {_significant(100 * worst)} percentage points."
     )
     _caption(figure, caption, 125)
     _save(figure, path)
@@ -182,9 +186,15 @@ def _caption(figure: Any, text: str, width: int) -> None:
     figure.text(0.012, 0.012, textwrap.fill(text, width), fontsize=8, color="#444444", va="bottom", ha="left")
 
 
-STATE_COLOURS = (
-    "#4477AA", "#66CCEE", "#228833", "#CCBB44", "#EE6677", "#AA3377", "#99DDAA", "#DDAA77", "#7788CC", "#BBCC99",
-)  # fmt: skip
+STATE_COLOURS = {
+    "awaiting_curative": "#66CCEE",
+    "disease_free": "#4477AA",
+    "local_control": "#228833",
+    "systemic": "#CCBB44",
+    "untreated_tumour": "#EE6677",
+    "supportive": "#AA3377",
+}
+OTHER_COLOURS = ("#99DDAA", "#DDAA77", "#7788CC", "#BBCC99", "#888888")
 
 
 def _occupancy(path: Path, table: pd.DataFrame, record: Mapping[str, Any]) -> None:
@@ -248,4 +258,6 @@ def _occupancy(path: Path, table: pd.DataFrame, record: Mapping[str, Any]) -> No
 
 
 def _state_colours(states: Sequence[str]) -> list[str]:
-    return [STATE_COLOURS[position % len(STATE_COLOURS)] for position in range(len(states))]
+    """A state of the disease model has its colour in every figure; others take what is left, in order."""
+    others = [state for state in states if state not in STATE_COLOURS]
+    return [STATE_COLOURS.get(s) or OTHER_COLOURS[others.index(s) % len(OTHER_COLOURS)] for s in states]

@@ -35,7 +35,7 @@ Results of `{command}`
 summary.csv       one row per subgroup, strategy and outcome: mean, mcse (Monte-Carlo standard error), lower, upper
 differences.csv   the same for paired differences from the comparator ({comparator})
 icer.csv          costs, QALYs and ICERs along the frontier; strategies with a drug without a price stand last
-survival.csv      share free of each endpoint by month, with mcse
+survival.csv      share free of each endpoint by month, with mcse and sd (standard deviation over iterations)
 occupancy.csv     share of patients in each state by month
 events.csv        events per patient
 subgroups.csv     subgroups and their numbers of patients; "all" is the whole population

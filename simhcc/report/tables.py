@@ -26,7 +26,8 @@ class Tables:
     `summary`: subgroup, strategy, outcome, mean, mcse, lower, upper. `differences`: the same with `comparator`, paired
     strategy - comparator. `icer`: subgroup and the columns of `simhcc.economics.icer_table`; strategies that use a drug
     without a price have Status "unpriced" and their cost outcomes are missing everywhere. `curves`: subgroup, endpoint,
-    strategy, months, free (share free of the endpoint), mcse. `occupancy`: subgroup, strategy, months, state, share.
+    strategy, months, free (share free of
+    the endpoint), mcse, sd (over iterations). `occupancy`: subgroup, strategy, months, state, share.
     `events`: subgroup, strategy, event, mean (number per patient), mcse. `iterations`: iteration, strategy and one column
     for each outcome; empty for a base case. `groups`: subgroup, label, patients (in each iteration).
     """
@@ -190,18 +191,16 @@ def _curves(result: Result) -> pd.DataFrame:
     outcomes = result.outcomes
     frames = []
     for endpoint in outcomes.endpoints if outcomes.grid_step is not None else ():
-        curves, counted = result.curves(endpoint), result.at_risk(endpoint)
-        for strategy, curve, n in zip(outcomes.strategies, curves, counted, strict=True):
-            if n == 0:
+        at = outcomes.endpoints.index(endpoint)
+        curves, errors, counted = result.curves(endpoint), result.curve_mcse(endpoint), result.at_risk(endpoint)
+        for i, strategy in enumerate(outcomes.strategies):
+            if counted[i] == 0:
                 continue
-            error = np.sqrt(np.maximum(curve * (1.0 - curve), 0.0) / n)
-            frames.append(
-                pd.DataFrame(
-                    {"endpoint": endpoint, "strategy": strategy, "months": outcomes.grid, "free": curve, "mcse": error}
-                )
-            )
-    columns = ["endpoint", "strategy", "months", "free", "mcse"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+            columns = {"endpoint": endpoint, "strategy": strategy, "months": outcomes.grid, "free": curves[i]}
+            columns |= {"mcse": errors[i], "sd": result.curve_sd[i, at]}
+            frames.append(pd.DataFrame(columns))
+    names = ["endpoint", "strategy", "months", "free", "mcse", "sd"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=names)
 
 
 def _occupancy(result: Result) -> pd.DataFrame:

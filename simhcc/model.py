@@ -544,6 +544,7 @@ class _Builder:
         size[at.SIZE_CELLS] = states * local * systemic * tag
         size[at.SIZE_MARKS] = len(self.names.marks)
         size[at.SIZE_TAG_ATTRIBUTES] = len(tags)
+        size[at.SIZE_REPEATS] = int(self.repeats())
         return at.Model(
             nodes=_ints(nodes, at.NODE_COLUMNS),
             transitions=_ints(self.transitions, at.TRANSITION_COLUMNS),
@@ -619,6 +620,22 @@ class _Builder:
         row[at.EDGE_DESTINATION] = -1 if edge.to == STAY else self.position[edge.to]
         self.edges.append(row)
         return len(self.edges) - 1
+
+    def repeats(self) -> bool:
+        """Whether the graph has a circle, or an edge that returns to a stay."""
+        targets: dict[str, set[str]] = {name: set() for name in self.names.nodes}
+        for node, _, edge in self.pathway.edges(self.strategy):
+            if edge.to == STAY:
+                return True
+            targets[node.name].add(edge.to)
+        left = dict(targets)
+        while left:
+            leaves_ = [name for name, to in left.items() if not to & left.keys()]
+            if not leaves_:
+                return True
+            for name in leaves_:
+                del left[name]
+        return False
 
     def can_stay(self, state: State) -> bool:
         """Whether a stay in this state can be interrupted and go on."""

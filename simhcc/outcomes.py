@@ -176,6 +176,7 @@ def absorb(rewards, draw, work, cohort, first, step, grid, traced, occupancy, st
     age_row = rewards.size[1]
     for group in range(groups):
         rate = rewards.numbers[draw, rewards.discount[group]]
+        discounted = False
         if rewards.band_first[group + 1] > rewards.band_first[group]:
             for i in range(visits):
                 age = 12.0 * cohort[age_row, first + work.visit_integers[at.VISIT_PATIENT, i]]
@@ -187,25 +188,39 @@ def absorb(rewards, draw, work, cohort, first, step, grid, traced, occupancy, st
                 work.months[group, i] = work.visit_reals[at.VISIT_LEFT, i] - work.visit_reals[at.VISIT_ENTERED, i]
         else:
             # A visit begins where the patient's last one ended, so one exponential a visit is enough.
+            discounted = True
             for i in range(visits):
                 work.months[group, i] = exp_(-rate * work.visit_reals[at.VISIT_LEFT, i])
-            scale = 1.0 / rate
-            for i in range(visits):
-                p = np.uint64(work.visit_integers[at.VISIT_PATIENT, i])
-                weight = work.months[group, i]
-                work.months[group, i] = (work.weights[group, p] - weight) * scale
+        scale = 1.0 / rate if discounted else 1.0
+        one = -1
+        other = -1
+        for channel in range(channels):
+            if rewards.channel_group[channel] == group:
+                if one < 0:
+                    one = channel
+                elif other < 0:
+                    other = channel
+        # One pass over the visits for the durations and the group's first two channels: looking up is what takes time.
+        for i in range(visits):
+            p = np.uint64(work.visit_integers[at.VISIT_PATIENT, i])
+            cell = np.uint64(work.visit_integers[at.VISIT_IN_CELL, i])
+            months = work.months[group, i]
+            if discounted:
+                weight = months
+                months = (work.weights[group, p] - weight) * scale
                 work.weights[group, p] = weight
-        for i in range(visits):
-            p = np.uint64(work.visit_integers[at.VISIT_PATIENT, i])
-            cell = np.uint64(work.visit_integers[at.VISIT_IN_CELL, i])
+                work.months[group, i] = months
             place = (p >> np.uint64(10)) * np.uint64(LANES) + (p & np.uint64(LANES - 1))
-            work.durations[place, group, cell] += work.months[group, i]
-    for channel in range(channels):
-        group = rewards.channel_group[channel]
-        for i in range(visits):
-            p = np.uint64(work.visit_integers[at.VISIT_PATIENT, i])
-            cell = np.uint64(work.visit_integers[at.VISIT_IN_CELL, i])
-            work.totals[channel, p] += work.rates[channel, cell] * work.months[group, i]
+            work.durations[place, group, cell] += months
+            work.totals[one, p] += work.rates[one, cell] * months
+            if other >= 0:
+                work.totals[other, p] += work.rates[other, cell] * months
+        for channel in range(other + 1, channels):
+            if other >= 0 and rewards.channel_group[channel] == group:
+                for i in range(visits):
+                    p = np.uint64(work.visit_integers[at.VISIT_PATIENT, i])
+                    cell = np.uint64(work.visit_integers[at.VISIT_IN_CELL, i])
+                    work.totals[channel, p] += work.rates[channel, cell] * work.months[group, i]
     if traced == 1:
         top = float(grid + 1)
         for i in range(visits):
@@ -420,24 +435,24 @@ def _finish(model, rewards, plan, draw, work, cohort, first, count, strategy, ro
 def _sum_leaf(values, one, other, column, begin, end):  # type: ignore[no-untyped-def]
     """(count, sum, sum of squares) over a leaf of values[one] - values[other], or of values[one] if `other` < 0.
 
-    Four partial sums, patient i in number i mod 4, are added in order: fixed by the leaf alone. Patients whose value is
+    Four partial sums, each patient's place in the leaf deciding which, are added in order: fixed by the leaf alone. Patients whose value is
     NaN (the origin of an endpoint never came) are not counted.
     """
     s0 = s1 = s2 = s3 = 0.0
     q0 = q1 = q2 = q3 = 0.0
     missing = 0
-    k = begin
-    while k < end:
+    full = begin + (end - begin) // 4 * 4
+    for k in range(begin, full, 4):
         x0 = values[one, column, k]
-        x1 = values[one, column, k + 1] if k + 1 < end else 0.0
-        x2 = values[one, column, k + 2] if k + 2 < end else 0.0
-        x3 = values[one, column, k + 3] if k + 3 < end else 0.0
+        x1 = values[one, column, k + 1]
+        x2 = values[one, column, k + 2]
+        x3 = values[one, column, k + 3]
         if other >= 0:
             x0 = x0 - values[other, column, k]
-            x1 = x1 - values[other, column, k + 1] if k + 1 < end else 0.0
-            x2 = x2 - values[other, column, k + 2] if k + 2 < end else 0.0
-            x3 = x3 - values[other, column, k + 3] if k + 3 < end else 0.0
-        if x0 + x1 + x2 + x3 != x0 + x1 + x2 + x3:
+            x1 = x1 - values[other, column, k + 1]
+            x2 = x2 - values[other, column, k + 2]
+            x3 = x3 - values[other, column, k + 3]
+        if not (x0 + x1 + x2 + x3 == x0 + x1 + x2 + x3):  # noqa: SIM201
             missing += int(x0 != x0) + int(x1 != x1) + int(x2 != x2) + int(x3 != x3)
             x0 = x0 if x0 == x0 else 0.0
             x1 = x1 if x1 == x1 else 0.0
@@ -451,7 +466,15 @@ def _sum_leaf(values, one, other, column, begin, end):  # type: ignore[no-untype
         q1 += x1 * x1
         q2 += x2 * x2
         q3 += x3 * x3
-        k += 4
+    for k in range(full, end):
+        x0 = values[one, column, k]
+        if other >= 0:
+            x0 = x0 - values[other, column, k]
+        if x0 == x0:
+            s0 += x0
+            q0 += x0 * x0
+        else:
+            missing += 1
     return float(end - begin - missing), ((s0 + s1) + s2) + s3, ((q0 + q1) + q2) + q3
 
 

@@ -42,6 +42,7 @@ _THRESHOLD = at.TEMPORARY + 12
 _RATE = at.TEMPORARY + 13
 _NEW_SPEED = at.TEMPORARY + 14
 _NEW_OWN = at.TEMPORARY + 15
+_CHOICE = at.TEMPORARY + 16
 
 
 @inline
@@ -79,12 +80,16 @@ def begin_block(model, reals, integers, kept, lists, queued, cohort, column, ini
     """
     size = model.size
     attributes = at.REALS + size[at.SIZE_REGISTERS] + size[at.SIZE_SCHEDULED]
+    # Rows of treatments are never written when there is none, and the workspace starts with zeros.
+    treated = size[at.SIZE_LOCAL] * size[at.SIZE_SYSTEMIC] > 1
     for row in range(at.TEMPORARY):
-        for k in range(count):
-            reals[row, k] = 0.0
-    for row in range(at.CHOICE):
-        for k in range(count):
-            integers[row, k] = 0
+        if treated or row == at.NOW or row == at.STAY_BEGAN or row == at.VISIT_BEGAN:
+            for k in range(count):
+                reals[row, k] = 0.0
+    for row in range(at.SCRATCH):
+        if treated or row >= at.FIRED:
+            for k in range(count):
+                integers[row, k] = 0
     for k in range(count):
         integers[at.CHANGED, k] = 0
     for row in range(at.INTEGERS, at.INTEGERS + size[at.SIZE_NODES]):
@@ -120,15 +125,16 @@ def begin_block(model, reals, integers, kept, lists, queued, cohort, column, ini
 
 
 @inline
-def _close_visit(p, reals, integers, visit_reals, visit_integers, filled):
+def _close_visit(p, treated, reals, integers, visit_reals, visit_integers, filled):
     """Write the open visit of patient p, ending now, unless it has no length; return the number of visits written."""
     began = reals[at.VISIT_BEGAN, p]
     now = reals[at.NOW, p]
     if integers[at.VISIT_CELL, p] >= 0 and now > began:
         visit_reals[at.VISIT_ENTERED, filled] = began
         visit_reals[at.VISIT_LEFT, filled] = now
-        visit_reals[at.VISIT_LOCAL_SINCE, filled] = reals[at.VISIT_LOCAL_START, p]
-        visit_reals[at.VISIT_SYSTEMIC_SINCE, filled] = reals[at.VISIT_SYSTEMIC_START, p]
+        if treated:
+            visit_reals[at.VISIT_LOCAL_SINCE, filled] = reals[at.VISIT_LOCAL_START, p]
+            visit_reals[at.VISIT_SYSTEMIC_SINCE, filled] = reals[at.VISIT_SYSTEMIC_START, p]
         visit_integers[at.VISIT_PATIENT, filled] = np.int64(p)
         visit_integers[at.VISIT_IN_CELL, filled] = integers[at.VISIT_CELL, p]
         visit_integers[at.VISIT_ENDED_BY, filled] = integers[at.BEST, p]
@@ -241,8 +247,9 @@ def _fresh_times(
         _multipliers(model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1)
     # The addresses lie side by side: a loop with look-ups in it would not become vector code.
     for k in range(count):
-        u = uniform(lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1)
-        reals[_WORK, k] = -log_(u)
+        reals[_WORK, k] = uniform(lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1)
+    for k in range(count):
+        reals[_WORK, k] = -log_(reals[_WORK, k])
     if keep:
         for k in range(count):
             reals[_THRESHOLD, k] = reals[_WORK, k]
@@ -638,11 +645,12 @@ def _open_visits(model, node, reals, integers, lists, count, attributes, visit_r
                 and reals[at.VISIT_SYSTEMIC_START, p] == reals[at.SYSTEMIC_START, p]
             )
         if not same:
-            filled = _close_visit(p, reals, integers, visit_reals, visit_integers, filled)
+            filled = _close_visit(p, treated, reals, integers, visit_reals, visit_integers, filled)
             integers[at.VISIT_CELL, p] = integers[at.SCRATCH, k]
             reals[at.VISIT_BEGAN, p] = reals[at.NOW, p]
-            reals[at.VISIT_LOCAL_START, p] = reals[at.LOCAL_START, p]
-            reals[at.VISIT_SYSTEMIC_START, p] = reals[at.SYSTEMIC_START, p]
+            if treated:
+                reals[at.VISIT_LOCAL_START, p] = reals[at.LOCAL_START, p]
+                reals[at.VISIT_SYSTEMIC_START, p] = reals[at.SYSTEMIC_START, p]
     control[at.CONTROL_VISITS] = filled
 
 
@@ -699,14 +707,19 @@ def _pass_time(
     _open_visits(model, node, reals, integers, lists, changed, attributes, visit_reals, visit_integers, control)
     if begins:
         entries = at.INTEGERS + node
+        most = 0
         for k in range(count):
             p = lists[at.LIST, k]
-            integers[entries, p] += 1
+            entry_number = integers[entries, p] + 1
+            integers[entries, p] = entry_number
+            most = max(most, entry_number)
             integers[at.STATE_NOW, p] = node
             reals[at.STAY_BEGAN, p] = reals[at.NOW, p]
-            if integers[entries, p] > at.MOST_ENTRIES:
-                control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
-                return at.ERROR_ENTRIES
+        if most > at.MOST_ENTRIES:
+            for k in range(count):
+                if integers[entries, lists[at.LIST, k]] > at.MOST_ENTRIES:
+                    control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.LIST, k])
+            return at.ERROR_ENTRIES
         if can_stay:
             for k in range(count):
                 integers[at.FIRED, lists[at.LIST, k]] = -1
@@ -719,7 +732,7 @@ def _pass_time(
         reals[_TIME, k] = reals[at.NOW, p]
         reals[_BEST, k] = horizon
         integers[at.FIRING, p] = 0
-        integers[at.CHOICE, k] = edges
+        reals[_CHOICE, k] = edges
     _gather_addresses(integers, lists, at.LIST, 0, count, at.INTEGERS + node, patient0)
     bad = False
     for transition in range(first_transition, end_transition):
@@ -761,26 +774,30 @@ def _pass_time(
                     reals[_LATENT, k] = next_scan(
                         max(latent, reals[_TIME, k]), origin, model.scans, scan, model.segments, model.numbers, draw
                     )
-        number = transition - first_transition
+        number = float(transition - first_transition)
         for k in range(count):
             time = reals[_LATENT, k]
             bad = bad | (time != time)
-            earlier = time < reals[_BEST, k]
-            reals[_BEST, k] = time if earlier else reals[_BEST, k]
-            integers[at.CHOICE, k] = number if earlier else integers[at.CHOICE, k]
+            # Both are selected by arithmetic on one type, so the loop has no branch.
+            best = reals[_BEST, k]
+            chosen = reals[_CHOICE, k]
+            reals[_CHOICE, k] = number if time < best else chosen
+            reals[_BEST, k] = time if time < best else best
         if bad:
             return _not_a_number(reals, lists, count, control)
     for event in range(first_scheduled, end_scheduled):
         _scheduled_times(
             model, draw, node, event, begins, reals, integers, lists, count, attributes, patient0, luck, k0, k1
         )
-        number = end_transition - first_transition + event - first_scheduled
+        number = float(end_transition - first_transition + event - first_scheduled)
         for k in range(count):
             time = reals[_LATENT, k]
             bad = bad | (time != time)
-            earlier = time < reals[_BEST, k]
-            reals[_BEST, k] = time if earlier else reals[_BEST, k]
-            integers[at.CHOICE, k] = number if earlier else integers[at.CHOICE, k]
+            # Both are selected by arithmetic on one type, so the loop has no branch.
+            best = reals[_BEST, k]
+            chosen = reals[_CHOICE, k]
+            reals[_CHOICE, k] = number if time < best else chosen
+            reals[_BEST, k] = time if time < best else best
         if bad:
             return _not_a_number(reals, lists, count, control)
     if can_stay and size[at.SIZE_LOCAL] * size[at.SIZE_SYSTEMIC] > 1:
@@ -800,21 +817,27 @@ def _pass_time(
     transitions = end_transition - first_transition
     for k in range(count):
         p = lists[at.LIST, k]
-        choice = integers[at.CHOICE, k]
-        time = reals[_BEST, k]
-        if time > reals[_TIME, k]:
-            integers[at.INSTANTS, p] = 0
-        else:
-            integers[at.INSTANTS, p] += 1
-        reals[at.NOW, p] = time
-        integers[at.EVENTS, p] += 1 if choice < edges else 0
+        choice = int(reals[_CHOICE, k])
+        integers[at.CHOICE, k] = choice
         integers[at.BEST, p] = first_edge + choice
-        if integers[at.EVENTS, p] > at.MOST_EVENTS:
-            control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
-            return at.ERROR_EVENTS
-        if integers[at.INSTANTS, p] > at.MOST_INSTANTS:
-            control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
-            return at.ERROR_INSTANTS
+        reals[at.NOW, p] = reals[_BEST, k]
+    if size[at.SIZE_REPEATS] == 1:
+        most_events = 0
+        most_instants = 0
+        for k in range(count):
+            p = lists[at.LIST, k]
+            events = integers[at.EVENTS, p] + (1 if integers[at.CHOICE, k] < edges else 0)
+            instants = 0 if reals[_BEST, k] > reals[_TIME, k] else integers[at.INSTANTS, p] + 1
+            integers[at.EVENTS, p] = events
+            integers[at.INSTANTS, p] = instants
+            most_events = max(most_events, events)
+            most_instants = max(most_instants, instants)
+        if most_events > at.MOST_EVENTS or most_instants > at.MOST_INSTANTS:
+            for k in range(count):
+                p = lists[at.LIST, k]
+                if integers[at.EVENTS, p] > at.MOST_EVENTS or integers[at.INSTANTS, p] > at.MOST_INSTANTS:
+                    control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
+            return at.ERROR_EVENTS if most_events > at.MOST_EVENTS else at.ERROR_INSTANTS
     if can_stay:
         for k in range(changed):
             integers[at.CHANGED, lists[at.LIST, k]] = 0
@@ -912,23 +935,37 @@ def _follow_edges(
     attributes = at.REALS + size[at.SIZE_REGISTERS] + size[at.SIZE_SCHEDULED]
     first_edge = nodes[node, at.NODE_EDGE_FIRST]
     edges = nodes[node, at.NODE_EDGE_END] - first_edge
-    for edge in range(edges + 2):
-        groups[edge] = 0
-    for k in range(count):
-        groups[integers[at.CHOICE, k] + 1] += 1
-    for edge in range(edges + 1):
-        groups[edge + 1] += groups[edge]
-    for k in range(count):
-        edge = integers[at.CHOICE, k]
-        lists[at.GROUPED, groups[edge]] = lists[at.LIST, k]
-        groups[edge] += 1
+    if edges <= 3:
+        # Few groups: one branch-free pass for each is faster than counting.
+        place = 0
+        for edge in range(edges + 1):
+            for k in range(count):
+                lists[at.GROUPED, place] = lists[at.LIST, k]
+                place += 1 if integers[at.CHOICE, k] == edge else 0
+            groups[edge] = place
+            if place == count:
+                for rest in range(edge + 1, edges + 1):
+                    groups[rest] = count
+                break
+    else:
+        for edge in range(edges + 2):
+            groups[edge] = 0
+        for k in range(count):
+            groups[integers[at.CHOICE, k] + 1] += 1
+        for edge in range(edges + 1):
+            groups[edge + 1] += groups[edge]
+        for k in range(count):
+            edge = integers[at.CHOICE, k]
+            lists[at.GROUPED, groups[edge]] = lists[at.LIST, k]
+            groups[edge] += 1
     # groups[e] is now the end of group e; group `edges` reached the horizon.
+    treated = size[at.SIZE_LOCAL] * size[at.SIZE_SYSTEMIC] > 1
     begin = groups[edges - 1] if edges > 0 else 0
     visits = control[at.CONTROL_VISITS]
     for k in range(begin, count):
         p = lists[at.GROUPED, k]
         integers[at.BEST, p] = at.ENDED_BY_HORIZON
-        visits = _close_visit(p, reals, integers, visit_reals, visit_integers, visits)
+        visits = _close_visit(p, treated, reals, integers, visit_reals, visit_integers, visits)
     begin = 0
     for local_edge in range(edges):
         end = groups[local_edge]
@@ -993,7 +1030,7 @@ def _follow_edges(
                 mark_reals[marks + k] = reals[at.NOW, p]
                 mark_integers[at.MARK_PATIENT, marks + k] = np.int64(p)
                 mark_integers[at.MARK_NAME, marks + k] = name
-                visits = _close_visit(p, reals, integers, visit_reals, visit_integers, visits)
+                visits = _close_visit(p, treated, reals, integers, visit_reals, visit_integers, visits)
             marks += number
         else:
             place = queued[target]

@@ -151,7 +151,9 @@ SIZE_CELLS = 12
 """states x local x systemic x tags"""
 SIZE_MARKS = 13
 SIZE_TAG_ATTRIBUTES = 14
-SIZES = 15
+SIZE_REPEATS = 15
+"""1 if a node can be entered twice or a stay interrupted; else a life has fewer events than nodes and nothing is counted"""
+SIZES = 16
 
 # An effect: numbers of steps while on treatment and after stopping, the delay that must have passed for the second to
 # apply, then (month, rate, speed) for each step of the first and of the second.
@@ -249,7 +251,7 @@ VISIT_BEGAN = 14
 VISIT_LOCAL_START = 15
 VISIT_SYSTEMIC_START = 16
 TEMPORARY = 17
-TEMPORARIES = 16
+TEMPORARIES = 17
 REALS = TEMPORARY + TEMPORARIES
 """rows before the registers, the origins of scheduled events and the attributes"""
 

@@ -80,6 +80,22 @@ HAZARD_PARAMETERS: dict[str, tuple[str, ...]] = {
 }
 
 
+def hazard_key(hazard: Hazard | Strata) -> tuple[object, ...]:
+    """Structure of a hazard; two hazards with equal keys are one."""
+    if isinstance(hazard, Strata):
+        return (hazard.by, *(hazard_key(one) for one in hazard.hazards))
+    parameters: list[object] = []
+    for name, value in sorted(hazard.parameters.items()):
+        if isinstance(value, str):
+            parameters.append((name, value))
+        elif isinstance(value, Sequence):
+            parameters.append((name, *(as_expression(item).key for item in value)))
+        else:
+            parameters.append((name, as_expression(value).key))
+    cure = None if hazard.cure is None else as_expression(hazard.cure).key
+    return (hazard.family, cure, hazard.years, *parameters)
+
+
 def exponential(rate: Operand) -> Hazard:
     """A constant hazard of `rate` per month."""
     return Hazard("exponential", {"rate": rate})
@@ -627,7 +643,7 @@ def _check_life_thresholds(pathway: Pathway) -> None:
             if transition.to == STAY:
                 raise ModelError(f"transition {place}: a threshold for life fires once and cannot return to the stay")
             first = life.setdefault(transition.name, transition)
-            if first.hazard is not transition.hazard or first.clock is not transition.clock:
+            if hazard_key(first.hazard) != hazard_key(transition.hazard) or first.clock is not transition.clock:
                 raise ModelError(
                     f"transition {place}: a threshold for life must have one hazard and one clock in every state"
                 )

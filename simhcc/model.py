@@ -44,6 +44,7 @@ from simhcc.graph import (
     Strategy,
     TimeToDeathReward,
     Transition,
+    hazard_key,
 )
 
 Floats = NDArray[np.float64]
@@ -505,8 +506,7 @@ class _Builder:
         self.scheduled: list[list[int]] = []
         self.edges: list[list[int]] = []
         self.hazards: list[list[int]] = []
-        self.known_hazards: dict[int, int] = {}
-        self.kept_hazards: list[Hazard | Strata] = []
+        self.known_hazards: dict[tuple[object, ...], int] = {}
         self.tables: list[Floats] = []
         self.table_length = 0
         self.effects: list[tuple[Floats, Floats, Floats, Floats]] = []
@@ -779,12 +779,12 @@ class _Builder:
     def hazard(self, hazard: Hazard | Strata, place: str) -> tuple[int, int]:
         """First hazard and number of strata."""
         strata = hazard.hazards if isinstance(hazard, Strata) else (hazard,)
-        if id(hazard) not in self.known_hazards:
-            self.known_hazards[id(hazard)] = len(self.hazards)
-            self.kept_hazards.append(hazard)
+        key = hazard_key(hazard)
+        if key not in self.known_hazards:
+            self.known_hazards[key] = len(self.hazards)
             for one in strata:
                 self.hazards.append(self.one_hazard(one, place))
-        return self.known_hazards[id(hazard)], len(strata)
+        return self.known_hazards[key], len(strata)
 
     def one_hazard(self, hazard: Hazard, place: str) -> list[int]:
         row = [-1] * at.HAZARD_COLUMNS

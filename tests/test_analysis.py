@@ -1,0 +1,117 @@
+"""Simulations cut into shards and put together are the simulation itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_project import assembled
+from inputs_project import use_project
+
+from simhcc import analysis
+from simhcc.errors import ModelError
+from simhcc.inputs import load_scenario
+from simhcc.report.command import Request, _sized
+from simhcc.simulation import simulate
+
+Question = tuple
+
+
+@pytest.fixture
+def question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    use_project(tmp_path, monkeypatch)
+
+    def make(patients: int, iterations: int) -> Question:
+        request = Request(scenario="question", patients=patients, iterations=iterations)
+        scenario = _sized(load_scenario("question"), request)
+        return assembled(scenario, scenario.load_parameters())
+
+    return make
+
+
+def test_a_base_case_in_several_shards_counts_the_same_patients(question, monkeypatch) -> None:
+    evaluation, values, cohort = question(5000, 1)
+    monkeypatch.setattr(analysis, "SHARD_PATIENT_STRATEGIES", 4000)
+    assert len(analysis.make_job(evaluation, values, cohort, patients=5000).shards) == 3
+    found = analysis.simulated(evaluation, values, cohort, patients=5000)
+    whole = simulate(evaluation, values, cohort, patients=5000, threads=1)
+    assert np.array_equal(found.outcomes.endpoint_counts, whole.endpoint_counts)
+    assert np.array_equal(found.outcomes.mark_sums, whole.mark_sums)
+    np.testing.assert_allclose(found.outcomes.occupancy, whole.occupancy, rtol=0, atol=1e-12)
+    for name in ("sums", "pair_sums", "cross_sums", "quantities"):
+        np.testing.assert_allclose(getattr(found.outcomes, name), getattr(whole, name), rtol=1e-12)
+    for k, endpoint in enumerate(whole.endpoints):
+        np.testing.assert_array_equal(found.medians[:, :, k], whole.median(endpoint))
+        np.testing.assert_array_equal(found.median_mcse[:, :, k], whole.median_mcse(endpoint))
+    assert found.outcomes.columns == whole.columns
+    assert found.outcomes.states == whole.states and found.outcomes.marks == whole.marks
+
+
+def test_draws_in_several_shards_are_bit_for_bit_one_simulation(question, monkeypatch) -> None:
+    # The cohort holds the patients of four draws, so draws 0 to 3 and 4 to 6 meet the same ones.
+    evaluation, values, cohort = question(300, 7)
+    monkeypatch.setattr(analysis, "SHARD_DRAWS", 3)
+    shards = analysis.make_job(evaluation, values, cohort, patients=300).shards
+    assert [shard["draws"] for shard in shards] == [(0, 2), (2, 4), (4, 7)]
+    assert [shard["patients"][0] for shard in shards] == [0, 600, 0]
+    found = analysis.simulated(evaluation, values, cohort, patients=300, threads=2)
+    whole = simulate(evaluation, values, cohort, patients=300, fresh_patients=True)
+    for name in ("sums", "pair_sums", "cross_sums", "quantities"):
+        assert np.array_equal(getattr(found.outcomes, name), getattr(whole, name)), name
+    assert np.array_equal(found.outcomes.endpoint_counts, whole.endpoint_counts.sum(axis=0, keepdims=True))
+    np.testing.assert_allclose(found.outcomes.occupancy, whole.occupancy, rtol=0, atol=1e-12)
+    curves = whole.survival("os")
+    np.testing.assert_allclose(found.curves("os"), curves.mean(axis=0), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.curve_sd[:, 0], curves.std(axis=0, ddof=1), rtol=0, atol=1e-7)
+    np.testing.assert_array_equal(found.medians[:, :, 0], whole.median("os"))
+
+
+def test_every_draw_has_luck_of_its_own(question) -> None:
+    evaluation, values, cohort = question(300, 5)
+    same = {name: np.repeat(value[:1], 5, axis=0) for name, value in values.items()}
+    cohort = {name: column[:300] for name, column in cohort.items()}
+    found = analysis.simulated(evaluation, same, cohort, patients=300)
+    assert len(set(found.outcomes.means[:, 0, 0])) == 5
+
+
+def test_the_error_of_a_curve_is_binomial_in_a_base_case(question) -> None:
+    found = analysis.simulated(*question(400, 1), patients=400)
+    at_60 = found.curves("os")[0, 60]
+    assert found.curve_mcse("os")[0, 60] == pytest.approx((at_60 * (1 - at_60) / 400) ** 0.5)
+    assert at_60 == pytest.approx(found.outcomes.means[0, 0, found.outcomes.column("os_60m")])
+
+
+def test_equal_evaluations_are_equal_bytes(question) -> None:
+    first, second = question(10, 1)[0], question(10, 1)[0]
+    assert first.pathway is not second.pathway
+    # Reading a key makes an expression remember it, which is no difference.
+    for reward in second.pathway.nodes[1].transitions:
+        assert reward.log_multiplier is None or reward.log_multiplier.key
+    assert analysis.packed(first) == analysis.packed(second)
+    assert analysis.packed(question(10, 1)[0]) != analysis.packed(replace(first, horizon=120.0))
+
+
+def test_a_cohort_that_is_too_small_is_refused(question) -> None:
+    evaluation, values, cohort = question(100, 1)
+    with pytest.raises(ModelError, match="100 patients, fewer than the 101"):
+        analysis.simulated(evaluation, values, cohort, patients=101)
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_the_same_bits(question) -> None:
+    distributed = pytest.importorskip("distributed")
+    evaluation, values, cohort = question(300, 7)
+    here = analysis.simulated(evaluation, values, cohort, patients=300, threads=1)
+    options = {
+        "n_workers": 2,
+        "threads_per_worker": 1,
+        "processes": True,
+        "dashboard_address": None,
+        "protocol": "tcp://",
+    }
+    with distributed.LocalCluster(**options) as cluster:
+        there = analysis.simulated(evaluation, values, cohort, patients=300, dask=cluster.scheduler_address)
+    assert np.array_equal(here.outcomes.sums, there.outcomes.sums)
+    assert np.array_equal(here.medians, there.medians)

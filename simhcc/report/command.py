@@ -30,7 +30,7 @@ from simhcc.report import words
 from simhcc.report.folder import read_folder, run_object, write_folder
 from simhcc.report.record import currency_of, fingerprint, run_record, unpriced_drugs
 from simhcc.report.tables import EVERYONE, Tables, make_tables
-from simhcc.report.terminal import render
+from simhcc.report.terminal import broken_lines, render
 from simhcc.runner import ProgressCallback, console_progress
 from simhcc.simulation import Evaluation
 
@@ -374,7 +374,7 @@ class Checked:
         """For people; lines are broken to `width` where one is given."""
         parts = [words.check_numbers(self.parameters, width)] if self.numbers_shown else []
         if self.pathway_words:
-            parts.append(words.broken_lines(self.pathway_words, width))
+            parts.append(broken_lines(self.pathway_words, width))
         if self.scenario is None:
             parts.append(f"Scenarios that can be run: {', '.join(self.names) or 'none'}.\n")
         return "\n".join(parts)

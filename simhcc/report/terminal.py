@@ -62,7 +62,7 @@ def render(tables: Tables, *, setting: str, comparator: str, currency: str, iter
         lines += _icer_lines(tables.of("icer", name), currency, width)
     error = "± is the Monte-Carlo standard error"
     lines += ["", f"{error}; [ ] the 95 % interval over iterations." if iterations > 1 else f"{error}."]
-    return "\n".join(lines) + "\n"
+    return broken_lines("\n".join(lines), width) + "\n"
 
 
 def _each(iterations: int) -> str:
@@ -158,3 +158,21 @@ def _icer_lines(table: pd.DataFrame, currency: str, width: int) -> list[str]:
 
 def _number(value: float, places: int) -> str:
     return MISSING if pd.isna(value) else f"{value:,.{places}f}"
+
+
+def broken(line: str, width: int | None, indent: str) -> list[str]:
+    """A line broken at spaces to a width, further lines indented; runs of spaces stay."""
+    if width is None or len(line) <= width:
+        return [line]
+    at = line.rfind(" ", len(indent) + 1, width + 1)
+    if at < 0:
+        return [line]
+    return [line[:at].rstrip(), *broken(indent + line[at:].lstrip(), width, indent)]
+
+
+def broken_lines(text: str, width: int | None) -> str:
+    """A text with every line broken to a width, further lines indented beyond the first."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        lines += broken(line, width, " " * (len(line) - len(line.lstrip()) + 4))
+    return "\n".join(lines)

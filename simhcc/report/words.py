@@ -15,6 +15,7 @@ from simhcc.graph import Pathway, Strategy, expressions_of
 from simhcc.inputs import Parameter, ParameterName, ParameterSet, Scenario, list_inputs, list_scenarios, load_scenario
 from simhcc.inputs.uncertainty import Value
 from simhcc.report.record import parameter_table
+from simhcc.report.terminal import broken, broken_lines
 
 LONGEST_VECTOR = 6
 RECALLED = "recalled"
@@ -51,26 +52,8 @@ def check_numbers(parameters: ParameterSet, width: int | None) -> str:
             text = f"{name.ljust(first)}  {value_words(found).ljust(second)}  {found.grade}{flag}: {origin}"
             if found.layer > 0:
                 text += f" [set at {found.place}]"
-            lines += _broken(f"  {text}", width, " " * 6)
+            lines += broken(f"  {text}", width, " " * 6)
     return "\n".join([*lines[1:], "", *_counts(parameters)]) + "\n"
-
-
-def _broken(line: str, width: int | None, indent: str) -> list[str]:
-    """A line broken at spaces to a width, further lines indented; runs of spaces stay."""
-    if width is None or len(line) <= width:
-        return [line]
-    at = line.rfind(" ", len(indent) + 1, width + 1)
-    if at < 0:
-        return [line]
-    return [line[:at].rstrip(), *_broken(indent + line[at:].lstrip(), width, indent)]
-
-
-def broken_lines(text: str, width: int | None) -> str:
-    """A text with every line broken to a width, further lines indented beyond the first."""
-    lines: list[str] = []
-    for line in text.split("\n"):
-        lines += _broken(line, width, " " * (len(line) - len(line.lstrip()) + 4))
-    return "\n".join(lines)
 
 
 def _counts(parameters: ParameterSet) -> list[str]:

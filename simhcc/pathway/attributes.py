@@ -137,6 +137,16 @@ _ACQUIRED: dict[str, tuple[float, tuple[str, ...], str]] = {
     "scan_origin": (0.0, (), "months since entry from which scans are counted"),
 }
 
+# Units of drugs dosed by weight: attribute -> (drug, regimen whose dose it is, key of the dose). Filled with the cohort.
+DOSES: dict[str, tuple[str, str, str]] = {
+    "vials_bevacizumab": ("bevacizumab", "atezo_bev", "dose_mg_per_kg"),
+    "vials_ipilimumab_low": ("ipilimumab", "atezo_bev_ipilimumab", "dose_mg_per_kg"),
+    "vials_ipilimumab_high": ("ipilimumab", "nivo_ipi", "dose_mg_per_kg"),
+    "vials_nivolumab": ("nivolumab", "nivo_ipi", "induction_dose_mg_per_kg"),
+    "vials_ramucirumab": ("ramucirumab", "ramucirumab", "dose_mg_per_kg"),
+    "tablets_lenvatinib": ("lenvatinib", "lenvatinib", "tablets"),
+}
+
 
 def attributes() -> tuple[Attribute, ...]:
     """All attributes of the pathway: those the cohort must have, then the acquired ones."""
@@ -148,7 +158,11 @@ def attributes() -> tuple[Attribute, ...]:
         Attribute(name=name, initial=value, levels=levels, label=meaning)
         for name, (value, levels, meaning) in _ACQUIRED.items()
     ]
-    return (*from_cohort, *acquired)
+    by_weight = [
+        Attribute(name=name, initial=0.0, label=f"units of {drug} that the patient's weight needs")
+        for name, (drug, _, _) in DOSES.items()
+    ]
+    return (*from_cohort, *acquired, *by_weight)
 
 
 def level_code(name: str, level: str) -> float | None:

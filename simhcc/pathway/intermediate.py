@@ -278,16 +278,6 @@ def _review() -> Decision:
             "next_haic": Edge(to="local_control", updates={"haic_in": p("haic.cycle_interval_months"), "session_in": NEVER}),
             "change_to_tace": Edge(to="local_control", local="tace", updates={"session_in": again, "haic_in": NEVER, "failures": 0.0}),
             "observe": Edge(to="local_control", updates={"session_in": NEVER, "haic_in": NEVER}),
-            "complete_response": Edge(
-                to="pathology",
-                updates={
-                    "log_early": -NEVER,
-                    # Its progression goes on as recurrence; the published 0.068 per month is a check, not an input.
-                    "log_late": attribute("log_progression"),
-                    "cleared_by": 5.0,
-                    "high_risk": 0.0,
-                },
-            ),
             "conversion": Edge(to="surgery_offered"),
             "untreatable": Edge(to="reach_next_line", mark="untreatable", local="none", systemic="none", updates={**failed, **regimens.stop()}),
             "refractory": Edge(to="refractory_course", mark="refractory", local="none", systemic="none", updates={**failed, **regimens.stop()}),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,19 +19,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simhcc import outcomes as outcomes_
+from simhcc.engine.compiled import compiling
+from simhcc.engine.layout import LEAF
 from simhcc.errors import ModelError
 from simhcc.expressions import Expression
 from simhcc.model import Values, draws_of, names_of
 from simhcc.runner import Address, Job, ProgressCallback, run, split
-from simhcc.simulation import CohortLike, Evaluation, Outcomes, simulate
+from simhcc.simulation import COMPILING, CohortLike, Evaluation, Outcomes, Prepared
 
 Floats = NDArray[np.float64]
 
 SHARD_PATIENT_STRATEGIES = 200_000
 """patient-strategies in a shard: about a second, so that Ctrl-C, progress and a lost worker cost little"""
-SHARD_DRAWS = 64
-LEAF = 1024
-"""shards of patients end on whole leaves of the engine's sums"""
+SPAN_DRAWS = 128
+"""draws whose numbers are put in place together; to do so takes seconds, and memory for each draw"""
+BLOCK = 4096
+"""patients in a work item of the engine"""
+KEPT_PREPARED = 2
 
 
 @dataclass(frozen=True)
@@ -116,61 +122,95 @@ def make_job(
     inputs = {
         "seed": evaluation.seed,
         "patients": patients,
+        "iterations": draws,
         "evaluation": packed(evaluation),
         "values": {key: np.asarray(value, dtype=np.float64) for key, value in values.items()},
         "cohort": columns,
     }
-    strategies = len(evaluation.strategies)
+    block = min(BLOCK, -(-patients // LEAF) * LEAF)
+    blocks = -(-patients // block)
+    most = max(SHARD_PATIENT_STRATEGIES // (len(evaluation.strategies) * block), 1)
     shards: list[Address] = []
     if draws == 1:
-        parts = -(-patients * strategies // SHARD_PATIENT_STRATEGIES)
-        shards += [{"draws": (0, 1), "patients": piece} for piece in split(patients, parts, LEAF)]
+        shards += [_address((0, 1), 0, piece) for piece in split(blocks, -(-blocks // most))]
     else:
         windows = max(available // patients, 1)
-        most = max(1, min(SHARD_DRAWS, SHARD_PATIENT_STRATEGIES // (patients * strategies)))
-        # A shard stays inside one pass over the cohort, so that its patients follow one another.
-        span = draws if windows == 1 else windows
-        for begin in range(0, draws, span):
-            length = min(span, draws - begin)
-            for lo, hi in split(length, -(-length // most)):
+        # A span of draws stays inside one pass over the cohort, so that its patients follow one another.
+        passes = [(lo, min(lo + windows, draws)) for lo in range(0, draws, windows)] if windows > 1 else [(0, draws)]
+        for begin, end in passes:
+            for lo, hi in split(end - begin, -(-(end - begin) // SPAN_DRAWS)):
                 first = (begin + lo) % windows * patients
-                shards.append({"draws": (begin + lo, begin + hi), "patients": (first, first + patients)})
+                whole = max(most // blocks, 1)
+                for i, j in split(hi - lo, -(-(hi - lo) // whole)):
+                    shards.append(_address((begin + lo, begin + hi), first, (i * blocks, j * blocks)))
     return Job(name, "simhcc.analysis:shard", inputs, shards)
 
 
+def _address(span: tuple[int, int], first_patient: int, items: tuple[int, int]) -> Address:
+    return {"draws": span, "first_patient": first_patient, "items": items}
+
+
 def shard(inputs: Mapping[str, Any], address: Address) -> dict[str, NDArray[Any]]:
-    """Simulate one shard: `address` holds the range of draws, and the patients of the first of them."""
-    evaluation = _unpacked(inputs["evaluation"])
-    lo, hi = address["draws"]
-    first, last = address["patients"]
-    patients = last - first
-    fresh = hi - lo > 1 and any(len(column) >= 2 * patients for column in inputs["cohort"].values())
-    until = first + (hi - lo) * patients if fresh else last
-    found = simulate(
-        evaluation,
-        {name: value[lo:hi] for name, value in inputs["values"].items()},
-        {name: column[first:until] for name, column in inputs["cohort"].items()},
-        patients=patients,
-        luck=np.arange(lo, hi),
-        first_patient=first,
-        fresh_patients=fresh,
-        threads=1,
-    )
+    """Simulate one shard: a range of work items (draw, block of patients) of a span of draws.
+
+    Sums of a base case are left by leaf of 1,024 patients, so that adding them later is what one simulation does; those of
+    several draws, of which a shard holds whole ones, are added up.
+    """
+    prepared = _prepared(inputs, address["draws"], address["first_patient"])
+    work = outcomes_.allocate(prepared.models, prepared.rewards, prepared.plan, prepared.block)
+    first, last = address["items"]
+    with compiling(COMPILING), np.errstate(all="ignore"):
+        draw_of, sums = prepared.run_range(first, last, work)
     arrays: dict[str, NDArray[Any]] = {
-        "sums": found.sums,
-        "pair_sums": found.pair_sums,
-        "cross_sums": found.cross_sums,
-        "quantities": found.quantities,
-        "endpoint_counts": found.endpoint_counts.sum(axis=0, keepdims=True),
-        # As numbers of patients, which add up exactly.
-        "occupancy": np.rint(found.occupancy * (patients * (hi - lo))).astype(np.int64),
-        "mark_sums": found.mark_sums,
-        "patients": np.array(patients),
+        name: getattr(sums, name) for name in ("columns", "pairs", "crosses", "quantities", "mark_counts")
     }
+    if inputs["iterations"] > 1:
+        local = draw_of - first // prepared.blocks
+        for name, leaves in arrays.items():
+            arrays[name] = np.zeros((int(local[-1]) + 1, *leaves.shape[1:]))
+            np.add.at(arrays[name], local, leaves)
+    arrays["occupancy"] = sums.occupancy
+    arrays["endpoint_counts"] = sums.endpoint_counts.sum(axis=0, keepdims=True)
+    if inputs["iterations"] == 1:
+        return arrays
+    draws = sums.endpoint_counts.shape[0]
+    found = _outcomes(
+        prepared.evaluation, inputs["patients"], draws, arrays | {"endpoint_counts": sums.endpoint_counts}
+    )
     medians, errors = _medians(found)
     curves = _curves(found)
-    squares = {"curve_sums": curves.sum(axis=0, keepdims=True), "curve_squares": (curves**2).sum(axis=0, keepdims=True)}
-    return arrays | squares | {"medians": medians, "median_mcse": errors}
+    arrays |= {"curve_sums": curves.sum(axis=0, keepdims=True), "curve_squares": (curves**2).sum(axis=0, keepdims=True)}
+    return arrays | {"medians": medians, "median_mcse": errors}
+
+
+_kept: dict[tuple[int, int, int], tuple[Mapping[str, Any], Prepared]] = {}
+_preparing = threading.Lock()
+
+
+def _prepared(inputs: Mapping[str, Any], span: tuple[int, int], first_patient: int) -> Prepared:
+    """A span of draws ready to run. It is kept for the shards that follow; `inputs` with it, so that its id stays its own."""
+    lo, hi = span
+    key = (id(inputs), lo, hi)
+    with _preparing:
+        if key in _kept:
+            return _kept[key][1]
+        patients = inputs["patients"]
+        fresh = hi - lo > 1 and any(len(column) >= 2 * patients for column in inputs["cohort"].values())
+        until = first_patient + ((hi - lo) * patients if fresh else patients)
+        ready = Prepared(
+            _unpacked(inputs["evaluation"]),
+            {name: value[lo:hi] for name, value in inputs["values"].items()},
+            {name: column[first_patient:until] for name, column in inputs["cohort"].items()},
+            patients,
+            np.arange(lo, hi),
+            first_patient,
+            fresh,
+            BLOCK,
+        )
+        while len(_kept) >= KEPT_PREPARED:
+            _kept.pop(next(iter(_kept)))
+        _kept[key] = (inputs, ready)
+        return ready
 
 
 def _curves(found: Outcomes) -> Floats:
@@ -192,49 +232,54 @@ def _medians(found: Outcomes) -> tuple[Floats, Floats]:
 def _joined(evaluation: Evaluation, parts: Sequence[Mapping[str, NDArray[Any]]], patients: int, draws: int) -> Result:
     """One result from the shards' arrays, added or joined in their order."""
 
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([part[name] for part in parts])
+
     def added(name: str) -> NDArray[Any]:
         total = parts[0][name].copy()
         for part in parts[1:]:
             total += part[name]
         return total
 
-    def joined(name: str) -> NDArray[Any]:
-        return np.concatenate([part[name] for part in parts])
-
-    combine = added if draws == 1 else joined
-    quantities = joined("quantities")
+    arrays = {name: joined(name) for name in ("columns", "pairs", "crosses", "quantities", "mark_counts")}
     if draws == 1:
-        shares = np.array([float(part["patients"]) for part in parts]) / patients
-        quantities = np.sum(quantities * shares[:, None, None], axis=0, keepdims=True)
+        for name, leaves in arrays.items():
+            arrays[name] = np.zeros((1, *leaves.shape[1:]))
+            # One after another, as the engine adds them: NumPy's own sum goes another way.
+            np.add.at(arrays[name], np.zeros(len(leaves), dtype=np.int64), leaves)
+    arrays |= {name: added(name) for name in ("occupancy", "endpoint_counts")}
+    outcomes = _outcomes(evaluation, patients, draws, arrays)
+    if draws > 1:
+        total, squares = added("curve_sums")[0], added("curve_squares")[0]
+        sd = np.sqrt(np.maximum(squares - total * total / draws, 0.0) / (draws - 1))
+        return Result(outcomes, joined("medians"), joined("median_mcse"), sd)
+    return Result(outcomes, *_medians(outcomes), np.zeros_like(_curves(outcomes)[0]))
+
+
+def _outcomes(evaluation: Evaluation, patients: int, draws: int, arrays: Mapping[str, NDArray[Any]]) -> Outcomes:
     names = names_of(evaluation.pathway, evaluation.strategies)
-    outcomes = Outcomes(
+    return Outcomes(
         strategies=evaluation.ids,
         pairs=evaluation.pair_ids,
         columns=_columns(evaluation),
         patients=patients,
         draws=draws,
         horizon=float(evaluation.horizon),
-        sums=combine("sums"),
-        pair_sums=combine("pair_sums"),
-        cross_sums=combine("cross_sums"),
+        sums=arrays["columns"],
+        pair_sums=arrays["pairs"][:, : len(evaluation.pair_ids)],
+        cross_sums=arrays["crosses"],
         crosses=evaluation.crosses,
-        quantities=quantities,
+        quantities=arrays["quantities"][:, :, : len(evaluation.rewards)] / patients,
         terms=evaluation.rewards,
-        endpoint_counts=added("endpoint_counts"),
+        endpoint_counts=arrays["endpoint_counts"],
         endpoints=tuple(endpoint.id for endpoint in evaluation.endpoints),
-        occupancy=added("occupancy") / (patients * draws),
+        occupancy=np.cumsum(arrays["occupancy"], axis=2)[:, :, :-1] / (patients * draws),
         states=names.states,
-        mark_sums=added("mark_sums"),
+        mark_sums=arrays["mark_counts"].sum(axis=0),
         marks=names.marks,
         grid_step=evaluation.grid_step,
         names=names,
     )
-    if draws > 1:
-        total, squares = added("curve_sums")[0], added("curve_squares")[0]
-        sd = np.sqrt(np.maximum(squares - total * total / draws, 0.0) / (draws - 1))
-        return Result(outcomes, joined("medians"), joined("median_mcse"), sd)
-    # Medians do not add up: they are read off the joined curves.
-    return Result(outcomes, *_medians(outcomes), np.zeros_like(_curves(outcomes)[0]))
 
 
 def _columns(evaluation: Evaluation) -> tuple[str, ...]:

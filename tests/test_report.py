@@ -89,7 +89,7 @@ def test_a_table_says_the_numbers_their_errors_and_what_is_missing() -> None:
     row = next(line for line in lines if line.startswith("sorafenib"))
     assert row.split() == ["sorafenib", "0.500", "±0.010", "0.250", "±0.008", "0.125", "±0.004", "0.062", "±0.002"]
     text = "\n".join(lines)
-    assert "12.0 ±0.2" in text and "not reached" in text
+    assert "12.0 ±0.24" in text and "not reached" in text
     assert "123,457 ±988" in text and "cost, disc. (CNY)" in text
     assert "-0.250 ±0.125" in text
     assert "Left out: a_strategy_with_a_long_name, no price: tiragolumab." in text

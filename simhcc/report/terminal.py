@@ -121,7 +121,8 @@ def _cell(outcome: str, row: Mapping[Any, Any] | None, iterations: int, signed: 
     sign = "+" if signed else ""
     text = f"{mean:{sign},.{places}f}"
     if not math.isnan(error):
-        text += f" ±{error:,.{places}f}"
+        # Errors of medians are often below 0.05 months.
+        text += f" ±{error:,.{2 if places == 1 else places}f}"
     if iterations > 1:
         text += f" [{row['lower']:,.{places}f}, {row['upper']:,.{places}f}]"
     return text

@@ -106,6 +106,7 @@ def _start() -> Chance:
     p = parameter
     long, responder, stable, primary = _weights()
     common_updates: dict[str, Operand] = {
+        **risk.tumour_risk(),
         "line": attribute("line") + 1.0,
         "phase": where(attribute("line") > 1.0, 2.0, 1.0),
         "progressed": 0.0,
@@ -274,6 +275,7 @@ def _cause() -> Chance:
         "response_in": NEVER,
     }
     after: dict[str, Operand] = {
+        **risk.tumour_risk(),
         "local_burden": risk.six_and_twelve(),
         "log_progression": where(
             long_control, attribute("log_progression_later"), risk.systemic_progression("systemic.progression_rate_stable_per_month")

@@ -100,6 +100,8 @@ _ACQUIRED: dict[str, tuple[float, tuple[str, ...], str]] = {
     "convertible": (1.0, (), "hidden: a uniform number; below the chance of becoming resectable means resectable"),
     "continues": (0.0, NO_YES, "hidden: would go on beyond progression"),
     # What hazards need, kept up to date on edges: see `risk`.
+    "risk_progression": (0.0, (), "log hazard ratio of progression by extent and host"),
+    "risk_death": (0.0, (), "log hazard ratio of cancer death by extent and host"),
     "log_progression": (0.0, (), "log rate of progression per month"),
     "log_progression_later": (0.0, (), "the same once a response has been seen"),
     "log_death": (0.0, (), "log rate of cancer death per month"),

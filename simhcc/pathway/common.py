@@ -137,6 +137,7 @@ def lasting_step() -> dict[str, Operand]:
     return {
         "log_death": attribute("log_death") + where(grade_1, log(p("covariate.death.albi_2")), 0.0),
         "log_progression": attribute("log_progression") + where(grade_1, log(p("covariate.progression.albi_2")), 0.0),
+        "risk_death": attribute("risk_death") + where(grade_1, log(p("covariate.death.albi_2")), 0.0),
         "child_pugh": minimum(POINTS + points, _HIGHEST_POINTS),
         "albi": lower,
         "log_liver": risk.liver_events(risk.TREATED_TUMOUR),
@@ -246,6 +247,7 @@ def untreated() -> dict[str, Operand]:
     """Updates on leaving anti-tumour treatment for a time: death as without a line, liver without drugs."""
     return {
         **regimens.stop(),
+        **risk.tumour_risk(),
         "log_death": risk.progressed_death(parameter("post_progression.hr_no_next_line")),
         "log_liver": risk.liver_events(risk.as_expression(0.0)),
     }
@@ -255,6 +257,7 @@ def supportive() -> dict[str, Operand]:
     """Updates on leaving anti-tumour treatment for good: cancer and liver death at one rate."""
     return {
         **regimens.stop(),
+        **risk.tumour_risk(),
         "phase": where(attribute("line") > 0.0, 2.0, attribute("phase")),
         "log_death": log(risk.exp(risk.untreated_death()) + risk.liver_death_rate()),
     }

@@ -66,6 +66,7 @@ def _start() -> Chance:
                     "new_lesions": 0.0,
                     "scan_in": NEVER,
                     "scan_origin": MONTHS,
+                    **risk.tumour_risk(),
                     "local_burden": risk.six_and_twelve(),
                     "convertible": risk.uniform("convertible"),
                     "combined_start": risk.ON_DRUG,
@@ -82,9 +83,7 @@ def _start() -> Chance:
                     ),
                     "log_progression": attribute("log_local"),
                     **_odds(),
-                    "log_death": where(
-                        attribute("clearances") > 0.0, risk.local_death() + risk.after_recurrence(), risk.local_death()
-                    ),
+                    "log_death": risk.local_death(),
                     "log_liver": risk.liver_events(risk.TREATED_TUMOUR),
                 },
                 to="local_control",
@@ -227,6 +226,7 @@ def _progression() -> Chance:
         "afp": common.rising_afp(),
     }
     after: dict[str, Operand] = {
+        **risk.tumour_risk(),
         "local_burden": risk.six_and_twelve(),
         "response_class": _CLASS["stable"],
         "log_local": risk.local_progression() + risk.drug_on_local(),
@@ -264,12 +264,7 @@ def _progression() -> Chance:
 def _review() -> Decision:
     p = parameter
     again = p("tace.retreatment_wait_months")
-    failed: dict[str, Operand] = {
-        "session_in": NEVER,
-        "haic_in": NEVER,
-        "log_death": risk.progressed_death(p("post_progression.hr_no_next_line"))
-        + where(attribute("combined_start"), log(p("tace.failure.death_multiplier_after_combined")), 0.0),
-    }
+    failed: dict[str, Operand] = {"session_in": NEVER, "haic_in": NEVER}
     return Decision(
         name="tace_review",
         label="review of local treatment",

@@ -13,6 +13,7 @@ from simhcc.expressions import (
     as_expression,
     attribute,
     exp,
+    floor,
     log,
     lookup,
     maximum,
@@ -21,7 +22,7 @@ from simhcc.expressions import (
     uniform,
     where,
 )
-from simhcc.pathway.attributes import AFP, ALBI, DIAMETER, ECOG, EHS, HV, NEVER, POINTS, PV, SCORE, six_and_twelve
+from simhcc.pathway.attributes import AFP, ALBI, DIAMETER, ECOG, EHS, HV, NEVER, POINTS, PV, cnlc, six_and_twelve
 
 HIGH_AFP = 400.0  # ng/ml, the cut-off of the published subgroups
 CONFINED = (EHS < 1.0) & (PV <= staging.TACE_MAX_VP) & (HV < 1.0)
@@ -47,27 +48,33 @@ def frailty() -> Expression:
     return sd * attribute("frailty_z") - 0.5 * sd * sd
 
 
-def _sum(kind: str, terms: dict[str, Expression], centre: str) -> Expression:
+def _sum(kind: str) -> Expression:
     total: Operand = 0.0
-    constant: Operand = 0.0
-    for name, condition in terms.items():
-        weight = log(parameter(f"covariate.{kind}.{name}"))
-        total = total + weight * condition
-        constant = constant + weight * parameter(f"centre.{centre}.{name}")
-    return as_expression(total) - constant
+    for name, condition in {**EXTENT, **HOST}.items():
+        total = total + log(parameter(f"covariate.{kind}.{name}")) * condition
+    return as_expression(total)
 
 
-def progression_risk(centre: str) -> Expression:
-    """Log hazard ratio of progression by extent and host, with frailty and the trial's own level."""
-    terms = {**EXTENT, **HOST} if centre == "advanced" else {"vp1_2": PV >= 1.0, **HOST}
-    return _sum("progression", terms, centre) + frailty() + attribute("trial_log_progression")
+def _centre(kind: str, centre: str) -> Expression:
+    """What the reference case mix adds to the sum, so that the rates belong to its average patient."""
+    names = {**EXTENT, **HOST} if centre == "advanced" else {"vp1_2": PV, **HOST}
+    total: Operand = 0.0
+    for name in names:
+        total = total + log(parameter(f"covariate.{kind}.{name}")) * parameter(f"centre.{centre}.{name}")
+    return as_expression(total)
 
 
-def death_risk(extent: bool = True) -> Expression:
-    """Log hazard ratio of cancer death by host and, for disease beyond the liver or with larger thrombus, by extent."""
-    if extent:
-        return _sum("death", {**EXTENT, **HOST}, "advanced") + attribute("trial_log_death")
-    return _sum("death", HOST, "intermediate") + attribute("trial_log_death")
+def tumour_risk() -> dict[str, Operand]:
+    """Log hazard ratios of progression and cancer death by extent and host as they are now; for edges that change them."""
+    return {"risk_progression": _sum("progression"), "risk_death": _sum("death")}
+
+
+def _level(kind: str) -> Expression:
+    return attribute("trial_log_progression") if kind == "progression" else attribute("trial_log_death")
+
+
+def _risk(kind: str, centre: str) -> Expression:
+    return attribute(f"risk_{kind}") - _centre(kind, centre) + _level(kind)
 
 
 # -- systemic therapy ----------------------------------------------------------------------------------------------
@@ -82,25 +89,31 @@ def systemic_progression(rate: str, responder: bool = False) -> Expression:
     value = (
         log(parameter(rate) * parameter("systemic.progression_hr_in_structure"))
         + attribute("regimen_log_hr")
-        + progression_risk("advanced")
+        + _risk("progression", "advanced")
+        + frailty()
         + where(later, log(parameter("next_line.progression_hr_second_line")), 0.0)
     )
     return value + attribute("regimen_log_hr_responder") if responder else value
 
 
 def controlled_death() -> Expression:
-    """Log rate of cancer death while the tumour is under control on a first systemic line."""
+    """Log rate of cancer death while the tumour is under control on systemic therapy.
+
+    A first line after local therapy starts from the rates after its failure. In later lines the rate is that after
+    progression, with a further line.
+    """
     own = parameter("systemic.death_rate_without_progression_per_month") * parameter("systemic.cancer_share_of_deaths")
-    beyond = log(own) + death_risk()
-    confined = log(confined_rate() * parameter("tace.failure.hr_while_controlled")) + death_risk(extent=False)
-    return where(attribute("line") > 1.0, progressed_death(1.0), where(CONFINED & (attribute("sessions") > 0.0), confined, beyond))
+    beyond = log(own) + _risk("death", "advanced")
+    confined = log_confined_rate("tace.failure.hr_while_controlled") + _risk("death", "intermediate")
+    first = where(CONFINED & (attribute("sessions") > 0.0), confined, beyond)
+    return where(attribute("line") > 1.0, progressed_death(1.0), first)
 
 
-def confined_rate() -> Expression:
-    """Rate of cancer death after local therapy has failed, by burden."""
+def log_confined_rate(factor: str) -> Expression:
+    """Log rate of cancer death after local therapy has failed, by burden, times a factor."""
     burden = attribute("local_burden")
-    rates = [parameter(f"tace.failure.death_rate_{name}_per_month") for name in ("low", "mid", "high")]
-    return where(burden >= 3.0, rates[2], where(burden >= 2.0, rates[1], rates[0]))
+    logs = [log(parameter(f"tace.failure.death_rate_{n}_per_month") * parameter(factor)) for n in ("low", "mid", "high")]
+    return where(burden >= 3.0, logs[2], where(burden >= 2.0, logs[1], logs[0]))
 
 
 def progressed_death(factor: Operand) -> Expression:
@@ -110,13 +123,15 @@ def progressed_death(factor: Operand) -> Expression:
     """
     long_lived = parameter("post_progression.death_rate_long_lived_per_month")
     rest = parameter("post_progression.death_rate_rest_per_month")
-    beyond = where(attribute("long_lived"), log(long_lived), log(rest) + death_risk())
-    confined = where(
-        attribute("long_lived"),
-        log(long_lived),
-        log(confined_rate() * parameter("tace.failure.hr_uncontrolled")) + death_risk(extent=False),
+    after_combined = where(attribute("combined_start"), log(parameter("tace.failure.death_multiplier_after_combined")), 0.0)
+    by_extent = where(
+        CONFINED,
+        log_confined_rate("tace.failure.hr_uncontrolled") - _centre("death", "intermediate") + after_combined,
+        log(rest) - _centre("death", "advanced"),
     )
-    return where(CONFINED, confined, beyond) + frailty() + log(as_expression(factor) / _mean_factor()) + residual() + after_recurrence()
+    level = where(attribute("long_lived"), log(long_lived), by_extent + attribute("risk_death"))
+    having = log(as_expression(factor) / _mean_factor())
+    return level + having + frailty() + attribute("trial_log_death") + residual() + after_recurrence()
 
 
 def _mean_factor() -> Expression:
@@ -140,14 +155,12 @@ def after_recurrence() -> Expression:
 
 def untreated_death() -> Expression:
     """Log rate of cancer death without further anti-tumour treatment."""
-    never = log(parameter("supportive.death_rate_per_month")) + where(
-        unfit(), 0.0, log(parameter("supportive.hr_fit"))
-    )
-    treated = progressed_death(parameter("post_progression.hr_no_next_line")) - where(
-        unfit(), log(parameter("supportive.hr_fit")), 0.0
-    )
+    fit = where(unfit(), 0.0, log(parameter("supportive.hr_fit")))
+    never = log(parameter("supportive.death_rate_per_month")) + fit + _risk("death", "advanced") + frailty()
+    worse = where(unfit(), log(parameter("supportive.hr_fit")), 0.0)
+    treated = progressed_death(parameter("post_progression.hr_no_next_line")) - worse
     fresh = (attribute("line") < 1.0) & (attribute("sessions") < 1.0) & (attribute("clearances") < 1.0)
-    return where(fresh, never + death_risk() + frailty(), treated)
+    return where(fresh, never, treated)
 
 
 def unfit() -> Expression:
@@ -162,7 +175,8 @@ def local_progression() -> Expression:
     """Log rate of progression under local therapy, before what the last session and the drugs add."""
     burden = attribute("local_burden")
     rates = [log(parameter(f"tace.progression_rate_{name}_per_month")) for name in ("low", "mid", "high")]
-    return where(burden >= 3.0, rates[2], where(burden >= 2.0, rates[1], rates[0])) + progression_risk("intermediate")
+    by_burden = where(burden >= 3.0, rates[2], where(burden >= 2.0, rates[1], rates[0]))
+    return by_burden + _risk("progression", "intermediate") + frailty()
 
 
 def drug_on_local() -> Expression:
@@ -173,10 +187,7 @@ def drug_on_local() -> Expression:
 def local_death() -> Expression:
     """Log rate of cancer death without documented progression under local therapy, with or without drugs."""
     rate = parameter("tace.death_rate_without_progression_per_month") * parameter("tace.cancer_share_of_deaths")
-    return log(rate) + death_risk(extent=False)
-
-
-BURDEN_CLASS = six_and_twelve()
+    return log(rate) + _risk("death", "intermediate") + after_recurrence()
 
 
 # -- recurrence ----------------------------------------------------------------------------------------------------
@@ -194,8 +205,6 @@ def early_mass(after_conversion: bool) -> Expression:
         share = lookup("conversion.after_surgery.pathology_mix", 0.0)
         centre = log(1.0 - share + share * parameter("conversion.after_surgery.hr_no_viable"))
         return log(parameter("conversion.after_surgery.early_mass") * scale) + pathology - centre + _common_early()
-    from simhcc.pathway.attributes import cnlc
-
     stage = cnlc()
     masses = [log(parameter(f"recurrence.early_mass_cnlc_{name}")) for name in ("ia", "ib", "iia", "iib_iiia")]
     by_stage = where(stage <= 1.0, masses[0], where(stage <= 2.0, masses[1], where(stage <= 3.0, masses[2], masses[3])))
@@ -321,6 +330,4 @@ def count(purpose: str, mean: Operand, most: int) -> Expression:
     """A count of at least 1 with the given mean: 1 plus a geometric number, at most `most`."""
     q = 1.0 - 1.0 / as_expression(mean)
     steps = log(uniform(purpose)) / log(q)
-    from simhcc.expressions import floor
-
     return minimum(1.0 + floor(steps), float(most))

@@ -159,7 +159,7 @@ def test_results_have_the_tables_inputs_and_sources(project: Path) -> None:
     keys = ["subgroup", "strategy"]
     curve = survival[(survival["endpoint"] == "os") & (survival["months"] == 60)].set_index(keys)["free"]
     landmark = summary[summary["outcome"] == "os_60m"].set_index(keys)["mean"]
-    assert curve.to_dict() == pytest.approx(landmark.to_dict(), abs=1e-12)
+    assert curve.to_dict() == pytest.approx(landmark.to_dict(), abs=1e-7)
 
 
 def test_precision_adds_patients_until_it_is_reached(project: Path) -> None:

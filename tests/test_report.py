@@ -15,7 +15,7 @@ from cli_project import invoke, tree_of, use
 from simhcc.errors import InputError
 from simhcc.expressions import parameter
 from simhcc.graph import AdministrationReward, MarkReward, RateReward
-from simhcc.inputs import load_parameters, load_scenario
+from simhcc.inputs import list_scenarios, list_strategies, load_parameters, load_scenario
 from simhcc.report import EVERYONE, Tables, read_folder, render, run_object, write_folder
 from simhcc.report.figures import SETTING_ORDER, styles
 from simhcc.report.record import currency_of, unpriced_drugs
@@ -168,9 +168,10 @@ def test_strategies_of_a_setting_look_different_and_the_same_everywhere(setting:
 
 
 def test_every_shipped_strategy_has_a_fixed_place() -> None:
-    from simhcc.inputs import list_strategies
-
-    assert {name for group in SETTING_ORDER for name in group} == set(list_strategies()) - {"standard_care"}
+    shipped = set(list_strategies()) - {"standard_care"}
+    for name in list_scenarios():
+        shipped |= {strategy.id for strategy in load_scenario(name).strategies}
+    assert shipped == {name for group in SETTING_ORDER for name in group}
 
 
 # -- folders

@@ -118,7 +118,7 @@ def run_scenario(request: Request, *, quiet: bool = False, say: Callable[[str], 
     parts = {EVERYONE: (cohort, scenario.patients)}
     for group in scenario.subgroups:
         parts[group.id] = _members(group, cohort, scenario.patients)
-    began_here = not work.exists()
+    began_here, parent_was_there = not work.exists(), target.parent.exists()
     try:
         results = {
             name: simulated(
@@ -149,6 +149,8 @@ def run_scenario(request: Request, *, quiet: bool = False, say: Callable[[str], 
     except BaseException as error:
         if isinstance(error, SimhccError) and began_here and not any(work.rglob("*.shard")):
             shutil.rmtree(work, ignore_errors=True)
+            if not parent_was_there and target.parent.is_dir() and not any(target.parent.iterdir()):
+                target.parent.rmdir()
         elif work.exists():
             say(f"what is finished is kept; to go on: {_again(request, target)}")
         raise
@@ -420,12 +422,14 @@ def explained(name: str, scenario: str | None) -> dict[str, Any]:
     scenarios = words.scenarios_asked(scenario)
     parameters = scenarios[0].load_parameters() if scenario is not None else load_parameters()
     parameters.find(name)
+    rewards: dict[str, None] = {}
     changes: dict[str, None] = {}
     for each in scenarios:
         own = each.load_parameters()
         if name in own:
+            rewards |= dict.fromkeys(words.rewards_of(name, each, own))
             changes |= dict.fromkeys(words.changes_of(name, each, own))
-    return words.why_object(name, parameters, scenarios, list(changes))
+    return words.why_object(name, parameters, scenarios, list(rewards), list(changes))
 
 
 def write_schemas(folder: Path, overwrite: bool) -> list[Path]:

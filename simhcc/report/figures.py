@@ -27,7 +27,7 @@ SETTING_ORDER = (
     (
         "tace_sequential", "tace_len_pembro", "tace_durva_bev", "burden_stratified", "tace_atezo_bev", "systemic_first",
         "haic_systemic", "conversion_resection", "resectability_then_burden", "tace_camre_rivo", "tace_stride",
-        "tace_stride_len", "conversion_no_surgery",
+        "tace_stride_len", "conversion_no_surgery", "tace_then_len_pembro", "tace_then_camre_rivo",
     ),
     (
         "sorafenib", "atezo_bev", "response_adapted", "conversion_surgery", "lenvatinib", "stride", "len_pembro", "nivo_ipi",
@@ -147,7 +147,10 @@ def _survival(
         x, y, error = (curve[column].to_numpy() for column in ("months", "free", "mcse"))
         half = 1.96 * (curve["sd"].to_numpy() if several else error)
         style = chosen[name]
-        axes.plot(x / 12.0, y, color=style.colour, linestyle=style.dashes, linewidth=1.7, label=labels[name] or name)
+        # The comparator is drawn wide and below, so that it shows where another curve lies on it.
+        width, order = (3.4, 1.9) if name == record["comparator"] else (1.7, 2.0)
+        line = {"color": style.colour, "linestyle": style.dashes, "linewidth": width, "zorder": order}
+        axes.plot(x / 12.0, y, label=labels[name] or name, **line)
         low, high = np.clip(y - half, 0.0, 1.0), np.clip(y + half, 0.0, 1.0)
         axes.fill_between(x / 12.0, low, high, color=style.colour, alpha=0.12, linewidth=0)
         worst = max(worst, float(np.nanmax(error)))

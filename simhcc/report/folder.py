@@ -69,7 +69,8 @@ def write_folder(
         for name, file in FILES.items():
             table = getattr(tables, name)
             if len(table.columns):
-                _write_csv(folder / file, table)
+                # Curves are for drawing: seven digits say all that a million patients know.
+                _write_csv(folder / file, table, "%.7g" if name in ("curves", "occupancy") else None)
         _write_inputs(folder / "inputs", scenario, parameters, draws)
         draw_figures(folder / "figures", tables, record)
         (folder / "README.txt").write_text(README.format_map(dict(record)), encoding="utf-8")
@@ -130,8 +131,8 @@ def draws_table(draws: Mapping[str, Any], names: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    table.to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+def _write_csv(path: Path, table: pd.DataFrame, float_format: str | None = None) -> None:
+    table.to_csv(path, index=False, lineterminator="\n", encoding="utf-8", float_format=float_format)
 
 
 def _write_json(path: Path, content: Any) -> None:

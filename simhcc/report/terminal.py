@@ -119,7 +119,7 @@ def _cell(outcome: str, row: Mapping[Any, Any] | None, iterations: int, signed: 
         return UNREACHED if outcome.startswith("median_") else MISSING
     places = _places(outcome)
     sign = "+" if signed else ""
-    text = f"{mean:{sign},.{places}f}"
+    text = f"{mean:{sign}z,.{places}f}"
     if not math.isnan(error):
         # Errors of medians are often below 0.05 months.
         text += f" ±{error:,.{2 if places == 1 else places}f}"

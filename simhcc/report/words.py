@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ import numpy as np
 
 from simhcc.errors import InputError
 from simhcc.expressions import Expression, leaves
-from simhcc.graph import Pathway, Strategy, expressions_of
+from simhcc.graph import (
+    AdministrationReward,
+    MarkReward,
+    Pathway,
+    Reward,
+    Strategy,
+    TimeToDeathReward,
+    expressions_of,
+)
 from simhcc.inputs import Parameter, ParameterName, ParameterSet, Scenario, list_inputs, list_scenarios, load_scenario
 from simhcc.inputs.uncertainty import Value
 from simhcc.report.record import parameter_table
@@ -106,11 +115,16 @@ def check_object(scenario: Scenario | None, parameters: ParameterSet, texts: Map
 
 
 def why_object(
-    name: str, parameters: ParameterSet, scenarios: Iterable[Scenario], changes: Sequence[str] | None = None
+    name: str,
+    parameters: ParameterSet,
+    scenarios: Iterable[Scenario],
+    rewards: Sequence[str] = (),
+    changes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Everything known about a number: value, origin, distribution and what uses it.
 
-    `changes` names what the assembled model computes from it, where that is known. Raises InputError with the nearest name.
+    `rewards` are the rewards that name it, `changes` what the assembly computes from it. Raises InputError with the nearest
+    name.
     """
     found = parameters.find(name)
     uncertainty = found.uncertainty
@@ -132,8 +146,8 @@ def why_object(
         "distribution": None if uncertainty is None else {uncertainty.kind: dict(uncertainty.given)},
         "interval95": [list(pair) for pair in intervals],
         "drawn_with": _drawn_with(name, parameters),
-        "used_by": used_by(name, scenarios),
-        "changes": None if changes is None else list(changes),
+        "used_by": [*used_by(name, scenarios), *rewards],
+        "changes": list(changes),
     }
 
 
@@ -163,12 +177,12 @@ def why_text(content: Mapping[str, Any], width: int | None) -> str:
         lines.append(f"  distribution: {kind} ({words}); central 95 % {spans}")
     lines += [f"  drawn together with {text}" for text in content["drawn_with"]]
     used = content["used_by"]
-    lines.append("  used by:" if used else "  no expression of the pathway names it")
+    lines.append("  used by:" if used else "  nothing names it")
     lines += [f"    {text}" for text in used]
     if content["changes"]:
         lines.append("  the model computes from it:")
         lines += [f"    {text}" for text in content["changes"]]
-    elif content["changes"] is not None and not used:
+    elif not used:
         lines.append("  changing it changes nothing in these scenarios")
     return broken_lines("\n".join(lines), width) + "\n"
 
@@ -192,6 +206,41 @@ def _drawn_with(name: str, parameters: ParameterSet) -> list[str]:
         if name in group.parameters
     ]
     return groups + [f"the posterior {found.id}" for found in parameters.posteriors if name in found.parameters]
+
+
+def rewards_of(name: str, scenario: Scenario, parameters: ParameterSet) -> list[str]:
+    """Rewards and discounting that name a parameter, in words."""
+    from simhcc.report.command import assembled
+
+    evaluation = assembled(replace(scenario, patients=64, iterations=1), parameters)[0]
+    found: dict[str, None] = {}
+    for channel in evaluation.channels:
+        if name in _names_in(channel.discount):
+            found[f"discounting of {channel.id}"] = None
+        if any(name in _names_in(item) for band in channel.age_bands for item in band):
+            found[f"age bands of {channel.id}"] = None
+    for reward in evaluation.rewards:
+        if any(name in _names_in(getattr(reward, field.name)) for field in fields(reward)):
+            found[f"{reward.channel}: {_paid_for(reward)}"] = None
+    return list(found)
+
+
+def _names_in(value: object) -> set[str]:
+    return _names(value) if isinstance(value, Expression) else set()
+
+
+def _paid_for(reward: Reward) -> str:
+    """What a reward is given for."""
+    if isinstance(reward, AdministrationReward):
+        return f"each administration of {reward.treatment}"
+    if isinstance(reward, MarkReward):
+        return f"each event {reward.mark}"
+    if isinstance(reward, TimeToDeathReward):
+        return "the last months of life"
+    parts = [("in", reward.states), ("on", reward.systemic), ("with", reward.local)]
+    parts += [(f"{tag}:", levels) for tag, levels in reward.tags.items()]
+    words = [f"{word} {' or '.join(names)}" for word, names in parts if names]
+    return f"time {', '.join(words)}" if words else "all time"
 
 
 def used_by(name: str, scenarios: Iterable[Scenario]) -> list[str]:
@@ -239,8 +288,6 @@ def changes_of(name: str, scenario: Scenario, parameters: ParameterSet) -> list[
 
     The number is moved by a hundredth, or by a hundredth of the way to a limit of its unit.
     """
-    from dataclasses import replace
-
     from simhcc.analysis import packed
     from simhcc.report.command import assembled
 

@@ -412,11 +412,19 @@ def _finish(model, rewards, plan, draw, work, cohort, first, count, strategy, ro
             column += 1
     leaves = (count + at.LEAF - 1) // at.LEAF
     for leaf in range(leaves):
+        begin_lane = leaf * LANES
         for cell in range(model.size[at.SIZE_CELLS]):
+            # Most cells of a large pathway are empty in a leaf.
+            spent = 0.0
+            for group in range(rewards.discount.shape[0]):
+                for lane in range(begin_lane, begin_lane + LANES):
+                    spent += work.durations[lane, group, cell]
+            if spent == 0.0:
+                continue
             for place in range(rewards.cell_first[cell], rewards.cell_first[cell + 1]):
                 term = rewards.cell_term[place]
                 group = rewards.channel_group[rewards.terms[term, 0]]
-                for lane in range(leaf * LANES, (leaf + 1) * LANES):
+                for lane in range(begin_lane, begin_lane + LANES):
                     work.quantities[leaf, term] += work.durations[lane, group, cell]
         for term in range(rewards.terms.shape[0]):
             sums.quantities[row + leaf, strategy, term] = work.quantities[leaf, term]

@@ -530,7 +530,7 @@ class Prepared:
             pairs=np.zeros((leaves, max(pairs, 1), columns, 3)),
             crosses=np.zeros((leaves, strategies + pairs, max(len(self.evaluation.crosses), 1))),
             quantities=np.zeros((leaves, strategies, terms)),
-            endpoint_counts=np.zeros((draws, strategies, endpoints, grid + 2), dtype=np.int64),
+            endpoint_counts=np.zeros((draws, strategies, endpoints, grid + 2), dtype=np.int32),
             occupancy=np.zeros(
                 (strategies, len(self.names.states), grid + 2 if self.plan.grid[1] else 1), dtype=np.int64
             ),

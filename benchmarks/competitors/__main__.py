@@ -31,7 +31,7 @@ class Program(NamedTuple):
 
 def programs(threads: int | None) -> list[Program]:
     """The programs that are installed, slowest kind first; `threads` is for those that take it."""
-    from benchmarks.competitors import numba_scalar, numpy_chunked, numpy_plain
+    from benchmarks.competitors import numba_scalar, numpy_chunked, numpy_plain, simhcc_engine
 
     found = []
     if find_spec("heormodel"):
@@ -42,7 +42,12 @@ def programs(threads: int | None) -> list[Program]:
     else:
         print("heormodel is not installed: pip install heormodel, or the extra `benchmark`", file=sys.stderr)
     found.append(Program("numpy, plain, one thread", numpy_plain.simulate, numpy_plain.simulate))
-    for name, module in (("numpy, chunked", numpy_chunked), ("numba, scalar loop", numba_scalar)):
+    # The last two are written by hand for this one model; simhcc runs any pathway and keeps survival curves as well.
+    for name, module in (
+        ("simhcc", simhcc_engine),
+        ("numpy, chunked, by hand", numpy_chunked),
+        ("numba, scalar, by hand", numba_scalar),
+    ):
         found.append(
             Program(name, partial(module.simulate, threads=threads), partial(module.simulate, threads=threads))
         )

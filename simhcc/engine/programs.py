@@ -197,9 +197,13 @@ def run_program(
                 reals[to, k] = reals[a, k] + value * reals[source, lists[row, begin + k]]
         elif operation == at.FIRST_ROW:
             number = float(y)
+            waiting = 0
             for k in range(count):
                 if (reals[to, k] < 0.0) & (reals[a, k] != 0.0):
                     reals[to, k] = number if reals[a, k] == reals[a, k] else reals[a, k]
+                waiting += 1 if reals[to, k] < 0.0 else 0
+            if waiting == 0:
+                break
         elif operation == at.STORE:
             target = attributes + y
             for k in range(count):

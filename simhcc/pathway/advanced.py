@@ -282,7 +282,11 @@ def _cause() -> Chance:
         ),
         "log_death": risk.progressed_death(1.0),
     }
-    liver = lookup(mix, 0.0)
+    # Disease confined to the liver spreads as often as under local therapy.
+    confined = "tace.progression_cause_mix"
+    vascular = where(risk.CONFINED, lookup(confined, 2.0), lookup(mix, 1.0))
+    spread = where(risk.CONFINED, lookup(confined, 3.0), lookup(mix, 2.0))
+    liver = 1.0 - vascular - spread
     half = p("advanced.share_new_of_liver_progression")
     return Chance(
         name="progression_cause",
@@ -302,11 +306,11 @@ def _cause() -> Chance:
             ),
             Branch(
                 name="vascular",
-                weight=lookup(mix, 1.0),
+                weight=vascular,
                 updates={**seen, "liver_only": 1.0, "pv": common.vascular_grade("grade"), **after},
                 to="at_progression",
             ),
-            Branch(name="extrahepatic", weight=lookup(mix, 2.0), updates={**seen, "liver_only": 0.0, "ehs": 1.0, **after}, to="at_progression"),
+            Branch(name="extrahepatic", weight=spread, updates={**seen, "liver_only": 0.0, "ehs": 1.0, **after}, to="at_progression"),
         ),
     )
 

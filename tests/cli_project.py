@@ -90,7 +90,7 @@ def assembled(scenario: Scenario, parameters: ParameterSet) -> tuple[Evaluation,
             RateReward(channel="qaly", rate=0.8, states=(FREE,)),
             RateReward(channel="qaly", rate=0.5, states=(RECURRED,)),
             *(RateReward(channel=c, rate=1000.0, states=(FREE,)) for c in ("cost", "cost_drugs")),
-            MarkReward(channel="cost", amount=5000.0, mark="recurrence"),
+            MarkReward(channel="cost", amount=5000.0 + 0.0 * parameter("cost.visit"), mark="recurrence"),
         ),
         endpoints=(
             Endpoint(id="os", marks=deaths),

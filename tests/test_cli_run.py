@@ -17,7 +17,7 @@ from cli_project import invoke, tree_of, use
 from inputs_project import FOLDER
 
 from simhcc.errors import InputError
-from simhcc.report import figures
+from simhcc.report import command, figures
 
 TESTS = Path(__file__).resolve().parent
 SMALL = ("--patients", 500, "--iterations", 1)
@@ -194,6 +194,22 @@ def test_a_users_own_number_wins_over_the_packaged_one(
     )
     numbers = pd.read_csv(mine / "out" / "inputs" / "parameters.csv").set_index("name")
     assert numbers.loc["recurrence.rate_late_per_month", "file"] == "params/own.yaml"
+
+
+def test_strategies_with_a_drug_without_price_have_no_costs(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "unpriced_drugs", lambda parameters: {"visit": ()})
+    done = invoke("run", "question", *SMALL, "--json", "--out", "out")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    for outcomes in (*found["strategies"].values(), *found["differences"].values()):
+        for outcome in ("cost", "cost_drugs"):
+            assert outcomes[outcome] == dict.fromkeys(("mean", "mcse", "lower", "upper"))
+        assert outcomes["qaly"]["mean"] is not None
+    assert [(row["strategy"], row["status"], row["icer"]) for row in found["icer"]] == [
+        ("standard_care", "unpriced", None),
+        ("by_burden_len", "unpriced", None),
+    ]
+    assert found["icer"][0]["note"] == "no price: visit"
 
 
 # -- what it refuses

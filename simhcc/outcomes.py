@@ -88,7 +88,8 @@ class Work(NamedTuple):
     weights: Floats
     """(groups, block): discount factor at the end of the patient's last visit"""
     totals: Floats
-    """(channels, block)"""
+    """(3 x channels, block): from rates, from administrations, from marks and deaths; apart, so that the order in which a
+    patient's sums are added never depends on when a buffer was full"""
     ended: Floats
     """(block,): end of the history"""
     died: Ints
@@ -254,7 +255,7 @@ def absorb(rewards, draw, work, cohort, first, step, grid, traced, occupancy, st
                         if rewards.administrations[row, 4] >= 0:
                             number = number * cohort[rewards.administrations[row, 4], first + p]
                         work.quantities[p >> 10, term] += number
-                        work.totals[channel, p] += rewards.numbers[draw, rewards.terms[term, 1]] * number
+                        work.totals[channels + channel, p] += rewards.numbers[draw, rewards.terms[term, 1]] * number
     for i in range(work.control[at.CONTROL_MARKS]):
         p = work.mark_integers[at.MARK_PATIENT, i]
         mark = work.mark_integers[at.MARK_NAME, i]
@@ -290,7 +291,7 @@ def absorb(rewards, draw, work, cohort, first, step, grid, traced, occupancy, st
             if rewards.mark_rewards[row, 2] >= 0:
                 number = number * cohort[rewards.mark_rewards[row, 2], first + p]
             work.quantities[p >> 10, term] += number
-            work.totals[channel, p] += rewards.numbers[draw, rewards.terms[term, 1]] * number
+            work.totals[2 * channels + channel, p] += rewards.numbers[draw, rewards.terms[term, 1]] * number
     work.control[at.CONTROL_VISITS] = 0
     work.control[at.CONTROL_MARKS] = 0
 
@@ -305,6 +306,8 @@ def _begin(model, rewards, draw, work, count, horizon):  # type: ignore[no-untyp
             work.rates[channel, cell] = 0.0
         for k in range(count):
             work.totals[channel, k] = 0.0
+            work.totals[channels + channel, k] = 0.0
+            work.totals[2 * channels + channel, k] = 0.0
     for cell in range(cells):
         for row in range(rewards.cell_first[cell], rewards.cell_first[cell + 1]):
             term = rewards.cell_term[row]
@@ -343,6 +346,7 @@ def _begin(model, rewards, draw, work, count, horizon):  # type: ignore[no-untyp
 @part
 def _finish(model, rewards, plan, draw, work, cohort, first, count, strategy, row, sums, counted, horizon):  # type: ignore[no-untyped-def]
     """After a strategy's histories have ended: intervals cut at the end of life, time to death, endpoints, columns."""
+    channels = rewards.channel_group.shape[0]
     for reward in range(rewards.mark_rewards.shape[0]):
         interval = rewards.mark_rewards[reward, 3]
         if interval < 0:
@@ -359,7 +363,7 @@ def _finish(model, rewards, plan, draw, work, cohort, first, count, strategy, ro
                 if rewards.mark_rewards[reward, 2] >= 0:
                     number = number * cohort[rewards.mark_rewards[reward, 2], first + k]
                 work.quantities[k >> 10, term] += number
-                work.totals[channel, k] += rewards.numbers[draw, rewards.terms[term, 1]] * number
+                work.totals[2 * channels + channel, k] += rewards.numbers[draw, rewards.terms[term, 1]] * number
     for reward in range(rewards.deaths.shape[0]):
         term = rewards.deaths[reward, 0]
         channel = rewards.terms[term, 0]
@@ -375,12 +379,15 @@ def _finish(model, rewards, plan, draw, work, cohort, first, count, strategy, ro
                         rewards, draw, rewards.channel_group[channel], rate, begin, end, cohort, first + k
                     )
                     work.quantities[k >> 10, term] += number
-                    work.totals[channel, k] += rewards.numbers[draw, rewards.terms[term, 1]] * number
+                    work.totals[2 * channels + channel, k] += rewards.numbers[draw, rewards.terms[term, 1]] * number
     channels = rewards.channel_group.shape[0]
     for channel in range(channels):
         scale = rewards.channel_scale[channel]
         for k in range(count):
-            work.values[strategy, channel, k] = work.totals[channel, k] * scale
+            total = (
+                work.totals[channel, k] + work.totals[channels + channel, k] + work.totals[2 * channels + channel, k]
+            )
+            work.values[strategy, channel, k] = total * scale
     column = channels
     grid = plan.grid[0]
     step = plan.step[0]
@@ -661,7 +668,7 @@ def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work
         rates=np.zeros((max(channels, 1), cells)),
         months=np.zeros((max(groups, 1), buffer)),
         weights=np.zeros((max(groups, 1), width)),
-        totals=np.zeros((max(channels, 1), width)),
+        totals=np.zeros((3 * max(channels, 1), width)),
         ended=np.zeros(width),
         died=np.zeros(width, dtype=np.int64),
         reached=np.zeros((max(endpoints, 1), width)),

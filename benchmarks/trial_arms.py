@@ -154,7 +154,9 @@ def _strategy(name: str, arm: str, tree: Mapping[str, object]):  # type: ignore[
 def _schedule(tree: Mapping[str, dict], cleared: bool) -> dict[str, float]:  # type: ignore[type-arg]
     segments = tree["design"]["assessment"]["segments"]
     first = float(segments[0]["every_months"])
-    change, later = (float(segments[1]["from_months"]), float(segments[1]["every_months"])) if len(segments) > 1 else (24.0, first)
+    change, later = (
+        (float(segments[1]["from_months"]), float(segments[1]["every_months"])) if len(segments) > 1 else (24.0, first)
+    )
     if cleared or tree["setting"] == "resectable":
         names = ("scan_disease_free_first_months", "scan_disease_free_change_months", "scan_disease_free_later_months")
     else:
@@ -165,7 +167,16 @@ def _schedule(tree: Mapping[str, dict], cleared: bool) -> dict[str, float]:  # t
 def _statistic(
     outcomes: Outcomes, target: Mapping[str, object], tree: Mapping[str, object], base: Mapping[str, float | Floats]
 ) -> float | None:
-    names = {"OS": "os", "PFS": "pfs", "EFS": "efs", "DFS": "rfs", "RFS": "rfs", "TTR": "ttr", "TTP": "ttp", "TACE_PFS": "tace_pfs"}
+    names = {
+        "OS": "os",
+        "PFS": "pfs",
+        "EFS": "efs",
+        "DFS": "rfs",
+        "RFS": "rfs",
+        "TTR": "ttr",
+        "TTP": "ttp",
+        "TACE_PFS": "tace_pfs",
+    }
     arm = outcomes.strategies.index(str(target["arm"]))
     if target["statistic"] == "orr":
         curve = outcomes.survival("response")[0, arm]
@@ -179,7 +190,7 @@ def _statistic(
         return None
     if target["statistic"] == "median":
         return float(outcomes.median(name)[0, arm])
-    return float(outcomes.survival(name)[0, arm][int(round(float(target["time_months"]) / outcomes.grid_step))])  # type: ignore[arg-type, operator]
+    return float(outcomes.survival(name)[0, arm][round(float(target["time_months"]) / outcomes.grid_step)])  # type: ignore[arg-type, operator]
 
 
 def main() -> None:

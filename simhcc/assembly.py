@@ -119,7 +119,10 @@ def channels() -> tuple[Channel, ...]:
     effects, costs = parameter("economics.discount_rate_effects"), parameter("economics.discount_rate_costs")
     # Quality of life falls with age as the norm does, from its value in middle age, to which the state values belong.
     bands = tuple(
-        (lookup("utility.norm.age_start", float(k)), lookup("utility.norm.by_age", float(k)) / lookup("utility.norm.by_age", 1.0))
+        (
+            lookup("utility.norm.age_start", float(k)),
+            lookup("utility.norm.by_age", float(k)) / lookup("utility.norm.by_age", 1.0),
+        )
         for k in range(3)
     )
     year = 1.0 / 12.0
@@ -175,7 +178,9 @@ class Cost:
             )
         if self.mark is not None:
             return MarkReward(channel=channel, amount=amount, mark=self.mark)
-        return RateReward(channel=channel, rate=amount, states=self.states, systemic=self.systemic, tags=self.tags or {})
+        return RateReward(
+            channel=channel, rate=amount, states=self.states, systemic=self.systemic, tags=self.tags or {}
+        )
 
 
 # -- quality of life -----------------------------------------------------------------------------------------------
@@ -195,7 +200,10 @@ def utilities(channel: str) -> Iterator[Reward]:
     yield RateReward(channel=channel, rate=first - later - p("utility.decrement.supportive"), states=("supportive",))
     adjuvant = tuple(r.id for r in REGIMENS if r.adjuvant)
     yield RateReward(
-        channel=channel, rate=-p("utility.decrement.adjuvant_therapy"), states=("disease_free", "awaiting_curative"), systemic=adjuvant
+        channel=channel,
+        rate=-p("utility.decrement.adjuvant_therapy"),
+        states=("disease_free", "awaiting_curative"),
+        systemic=adjuvant,
     )
     yield RateReward(channel=channel, rate=-p("utility.decrement.decompensated"), tags={"decompensated": ("yes",)})
     yield TimeToDeathReward(
@@ -211,11 +219,16 @@ def utilities(channel: str) -> Iterator[Reward]:
         ("adjuvant_haic", "haic"),
     ):
         months = p(f"utility.procedure.{procedure}.months")
-        yield MarkReward(channel=channel, amount=-p(f"utility.procedure.{procedure}.disutility"), mark=mark, months=months)
+        yield MarkReward(
+            channel=channel, amount=-p(f"utility.procedure.{procedure}.disutility"), mark=mark, months=months
+        )
     event = "utility.adverse_event.grade3plus_any"
     for mark in ("severe_toxicity", "dose_reduced"):
         yield MarkReward(
-            channel=channel, amount=-p(f"{event}.disutility"), mark=mark, months=p(f"{event}.days") / p("schedule.days_per_month")
+            channel=channel,
+            amount=-p(f"{event}.disutility"),
+            mark=mark,
+            months=p(f"{event}.days") / p("schedule.days_per_month"),
         )
 
 
@@ -232,7 +245,9 @@ def costs(graph: Pathway, parameters: ParameterSet) -> Iterator[Cost]:
 
 def _state_costs() -> Iterator[Cost]:
     p = parameter
-    scan = p("resource.share_of_scans_mri") * p("costs.test.mri") + (1.0 - p("resource.share_of_scans_mri")) * p("costs.test.ct")
+    scan = p("resource.share_of_scans_mri") * p("costs.test.mri") + (1.0 - p("resource.share_of_scans_mri")) * p(
+        "costs.test.ct"
+    )
 
     def visits(setting: str) -> Expression:
         return p(f"resource.visits_per_month.{setting}") * p("costs.visit")
@@ -242,23 +257,44 @@ def _state_costs() -> Iterator[Cost]:
 
     follow_up = scan / p("schedule.scan_disease_free_first_months")
     treatment = scan / p("schedule.scan_systemic_months")
-    yield Cost(category="monitoring", amount=visits("disease_free") + laboratory("disease_free") + follow_up, states=("disease_free",))
     yield Cost(
-        category="monitoring", amount=visits("local_control") + laboratory("local_control") + treatment, states=("local_control", "awaiting_curative")
+        category="monitoring",
+        amount=visits("disease_free") + laboratory("disease_free") + follow_up,
+        states=("disease_free",),
+    )
+    yield Cost(
+        category="monitoring",
+        amount=visits("local_control") + laboratory("local_control") + treatment,
+        states=("local_control", "awaiting_curative"),
     )
     yield Cost(category="monitoring", amount=visits("systemic"), states=("systemic",))
     # The published cost of tests on a combination stands for laboratory and scans while a drug runs.
-    yield Cost(category="monitoring", amount=p("costs.state.monitoring_on_drug_per_month"), states=("systemic",), systemic=_ANTI_TUMOUR_DRUGS)
+    yield Cost(
+        category="monitoring",
+        amount=p("costs.state.monitoring_on_drug_per_month"),
+        states=("systemic",),
+        systemic=_ANTI_TUMOUR_DRUGS,
+    )
     yield Cost(category="monitoring", amount=treatment, states=("systemic",), systemic=("none",))
     yield Cost(category="monitoring", amount=visits("untreated"), states=("untreated_tumour",))
     yield Cost(category="supportive", amount=p("costs.state.disease_free_per_month"), states=("disease_free",))
-    yield Cost(category="supportive", amount=p("costs.state.local_control_per_month"), states=("local_control", "awaiting_curative"))
+    yield Cost(
+        category="supportive",
+        amount=p("costs.state.local_control_per_month"),
+        states=("local_control", "awaiting_curative"),
+    )
     first = {"phase": ("none", "first")}
     yield Cost(category="supportive", amount=p("costs.state.systemic_per_month"), states=("systemic",), tags=first)
     yield Cost(category="supportive", amount=p("costs.state.progressed_per_month"), states=("systemic",), tags=_LATER)
     yield Cost(category="supportive", amount=p("costs.state.progressed_per_month"), states=("untreated_tumour",))
-    yield Cost(category="supportive", amount=p("costs.state.supportive_per_month") + visits("supportive"), states=("supportive",))
-    yield Cost(category="decompensation", amount=p("costs.state.decompensated_per_month"), tags={"decompensated": ("yes",)})
+    yield Cost(
+        category="supportive",
+        amount=p("costs.state.supportive_per_month") + visits("supportive"),
+        states=("supportive",),
+    )
+    yield Cost(
+        category="decompensation", amount=p("costs.state.decompensated_per_month"), tags={"decompensated": ("yes",)}
+    )
 
 
 def _event_costs() -> Iterator[Cost]:
@@ -269,7 +305,11 @@ def _event_costs() -> Iterator[Cost]:
     # A block of HAIC is the cycles up to its scan.
     block = p("haic.cycles_before_scan") * (p(f"{procedure}.haic_cycle") + p(f"{procedure}.haic_drugs_cycle"))
     yield Cost(category="procedure", amount=resection, mark="operated")
-    yield Cost(category="procedure", amount=p(f"{procedure}.conversion_resection") - p(f"{procedure}.resection"), mark="converted")
+    yield Cost(
+        category="procedure",
+        amount=p(f"{procedure}.conversion_resection") - p(f"{procedure}.resection"),
+        mark="converted",
+    )
     yield Cost(category="procedure", amount=p(f"{procedure}.ablation"), mark="ablated")
     yield Cost(category="procedure", amount=p(f"{procedure}.transplant"), mark="transplanted")
     for mark in ("tace_session", "adjuvant_tace"):
@@ -304,7 +344,9 @@ def drug_costs(regimen: Regimen, parameters: ParameterSet) -> Iterator[Cost]:
     if any(name.startswith(own) for name in parameters):
         holder = f"treatments.{regimen.id}"
     prefix = f"{holder}.drugs."
-    drugs = list(dict.fromkeys(name.removeprefix(prefix).split(".")[0] for name in parameters if name.startswith(prefix)))
+    drugs = list(
+        dict.fromkeys(name.removeprefix(prefix).split(".")[0] for name in parameters if name.startswith(prefix))
+    )
     infused = False
     for drug in drugs:
         for given in _administrations(regimen.id, f"{prefix}{drug}", drug, parameters):
@@ -376,7 +418,9 @@ def _most(place: str, parameters: ParameterSet) -> Operand | None:
     if f"{place}.max_doses" in parameters:
         return parameter(f"{place}.max_doses")
     if f"{place}.max_months" in parameters:
-        return floor(parameter(f"{place}.max_months") * parameter("schedule.days_per_month") / parameter(f"{place}.every_days"))
+        return floor(
+            parameter(f"{place}.max_months") * parameter("schedule.days_per_month") / parameter(f"{place}.every_days")
+        )
     return None
 
 
@@ -405,4 +449,14 @@ def _dose_attribute(drug: str, name: str, parameters: ParameterSet) -> str:
     raise InputError(f"{dose:g} mg per kg of {drug}", "a dose per kg that another regimen has", key=name)
 
 
-__all__ = ["COST_CATEGORIES", "assemble", "channels", "costs", "doses", "drug_costs", "endpoints", "rewards", "utilities"]
+__all__ = [
+    "COST_CATEGORIES",
+    "assemble",
+    "channels",
+    "costs",
+    "doses",
+    "drug_costs",
+    "endpoints",
+    "rewards",
+    "utilities",
+]

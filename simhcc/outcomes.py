@@ -450,7 +450,8 @@ def _finish(model, rewards, plan, draw, work, cohort, first, count, strategy, ro
 def _sum_leaf(values, one, other, column, begin, end):  # type: ignore[no-untyped-def]
     """(count, sum, sum of squares) over a leaf of values[one] - values[other], or of values[one] if `other` < 0.
 
-    Four partial sums, each patient's place in the leaf deciding which, are added in order: fixed by the leaf alone. Patients whose value is
+    Four partial sums, each patient's place in the leaf deciding which, are added in order: fixed by the leaf
+    alone. Patients whose value is
     NaN (the origin of an endpoint never came) are not counted.
     """
     s0 = s1 = s2 = s3 = 0.0

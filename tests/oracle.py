@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simhcc.engine import arithmetic, hazards, rng
-from simhcc.expressions import Expression, as_expression, depends_on_patient, evaluate
+from simhcc.expressions import Expression, depends_on_patient, evaluate
 from simhcc.graph import (
     NO_TREATMENT,
     STAY,
@@ -163,15 +163,26 @@ class Oracle:
         self.treatments = {treatment.id: treatment for treatment in pathway.treatments}
         self.schedules = {schedule.name: schedule for schedule in pathway.schedules}
         self.hazards: dict[int, tuple[Any, ...]] = {}
+        # Kept only because they cost time; everything they are found by stays alive with the pathway.
+        self.known_constants: dict[int, tuple[Any, Number]] = {}
+        self.known_kinds: dict[int, tuple[Any, bool]] = {}
+        self.known_steps: dict[tuple[int, bool], list[Piece]] = {}
 
     # -- expressions
 
     def constant(self, value: Any) -> Number:
-        return Number(np.broadcast_to(evaluate(as_expression(value), self.values), (1,))[0])
+        if not isinstance(value, Expression):
+            return Number(value)
+        if id(value) not in self.known_constants:
+            number = Number(np.broadcast_to(evaluate(value, self.values), (1,))[0])
+            self.known_constants[id(value)] = (value, number)
+        return self.known_constants[id(value)][1]
 
     def value(self, operand: Any, patient: Patient, node: str, place: str, firing: int = 0) -> Number:
         """An expression for a patient now; `place` is the first part of the purpose of its random numbers."""
-        e = as_expression(operand)
+        if not isinstance(operand, Expression):
+            return Number(operand)
+        e = operand
         if e.operation == "attribute" and e.payload in self.pathway.derived:
             return self.value(self.pathway.derived[str(e.payload)], patient, node, place, firing)
         if not self.by_patient(e):
@@ -195,6 +206,11 @@ class Oracle:
         return self.operation(e, x)
 
     def by_patient(self, e: Expression) -> bool:
+        if id(e) not in self.known_kinds:
+            self.known_kinds[id(e)] = (e, self.kind(e))
+        return self.known_kinds[id(e)][1]
+
+    def kind(self, e: Expression) -> bool:
         if e.operation == "attribute" and e.payload in self.pathway.derived:
             return self.by_patient(self.pathway.derived[str(e.payload)])
         return depends_on_patient(e) and (not e.operands or any(self.by_patient(o) for o in e.operands))
@@ -238,6 +254,8 @@ class Oracle:
         return Number(function(x[0]))
 
     def uniform(self, patient: Patient, purpose: str, entry: int, firing: int) -> Number:
+        if firing >= MOST_FIRINGS:
+            raise Stopped("firings")
         return Number(rng.uniforms(self.seed, self.luck, patient.number, purpose, entry, firing))
 
     def threshold(self, patient: Patient, purpose: str, entry: int, firing: int) -> Number:
@@ -299,7 +317,9 @@ class Oracle:
             steps: list[Piece] = []
             origin = slot.start if on else slot.stop
             if effect is not None and (on or slot.stop - slot.previous_start >= self.constant(effect.delay)):
-                steps = self.steps(effect, on)
+                if (id(effect), on) not in self.known_steps:
+                    self.known_steps[id(effect), on] = self.steps(effect, on)
+                steps = self.known_steps[id(effect), on]
             effects.append((treatment, on, origin) if steps else None)
             pieces.append([Piece(origin + p.begins, p.rate, p.speed) for p in steps])
         rate, speed, end = self.in_force(pieces[0], patient.now)
@@ -596,6 +616,8 @@ class Oracle:
         if isinstance(chosen, Transition):
             if chosen.threshold == "stay":
                 patient.kept[chosen.name].redraw = True
+                if firing + 1 >= MOST_FIRINGS:
+                    raise Stopped("firings")
         else:
             owner, _ = patient.counters[node.name, chosen.name]
             patient.counters[node.name, chosen.name] = (owner, k_chosen + 1)

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from simhcc import staging
-from simhcc.expressions import MONTHS, MONTHS_IN_STATE, Expression, Operand, attribute, exp, floor, log, lookup, maximum, minimum, parameter, receiving, standard_normal, uniform, where
+from simhcc.expressions import (
+    MONTHS,
+    MONTHS_IN_STATE,
+    Expression,
+    Operand,
+    attribute,
+    exp,
+    floor,
+    log,
+    lookup,
+    maximum,
+    minimum,
+    parameter,
+    receiving,
+    standard_normal,
+    uniform,
+    where,
+)
 from simhcc.graph import STAY, Branch, Chance, Decision, Edge, Scheduled, State, Transition
 from simhcc.pathway import common, regimens, risk
-from simhcc.pathway.attributes import CLASSES, DIAMETER, ECOG, EHS, NEVER, POINTS, PV, RESPONSES
+from simhcc.pathway.attributes import CLASSES, DIAMETER, ECOG, EHS, NEVER, POINTS, PV, RESPONSES, six_and_twelve
 from simhcc.pathway.resectable import planned
 
 _RESPONSE = {name: float(code) for code, name in enumerate(RESPONSES)}
@@ -34,12 +51,18 @@ def states() -> tuple[State, ...]:
                 common.drug_event(),
             ),
             scheduled=(
-                Scheduled(name="response", first=attribute("response_in"), mark="response_observed", updates=_responds(), to=STAY),
+                Scheduled(
+                    name="response",
+                    first=attribute("response_in"),
+                    mark="response_observed",
+                    updates=_responds(),
+                    to=STAY,
+                ),
                 Scheduled(
                     name="review",
                     first=parameter("schedule.review_every_months"),
                     period=parameter("schedule.review_every_months"),
-                    when=attribute("reviews") & (MONTHS_IN_STATE < parameter("conversion.check_last_months")),
+                    when=attribute("reviews") & (parameter("conversion.check_last_months") > MONTHS_IN_STATE),
                     to="review",
                 ),
                 common.planned_stop(),
@@ -118,7 +141,9 @@ def _start() -> Chance:
         "log_liver": risk.liver_events(risk.TREATED_TUMOUR),
         "log_death": risk.controlled_death(),
     }
-    months = attribute("regimen_months_to_response") * exp(p("systemic.time_to_response_sd_log") * standard_normal("response"))
+    months = attribute("regimen_months_to_response") * exp(
+        p("systemic.time_to_response_sd_log") * standard_normal("response")
+    )
     scan = p("schedule.scan_systemic_months")
     # Seen at the next scan.
     seen = scan * maximum(floor(months / scan + 0.5), 1.0)
@@ -127,7 +152,9 @@ def _start() -> Chance:
     responds = risk.drawn("long_responder", p("systemic.p_responder_given_long_control"))
     long_rate = risk.systemic_progression("systemic.progression_rate_long_control_per_month")
     stable_seen = where(
-        risk.drawn("shrinking", p("tumour_update.stable_shrinking_share")), _RESPONSE["stable_shrinking"], _RESPONSE["stable"]
+        risk.drawn("shrinking", p("tumour_update.stable_shrinking_share")),
+        _RESPONSE["stable_shrinking"],
+        _RESPONSE["stable"],
     )
     return Chance(
         name="start_systemic",
@@ -158,7 +185,9 @@ def _start() -> Chance:
                     "response_class": _CLASS["responder"],
                     "observed_response": _RESPONSE["stable"],
                     "response_in": seen,
-                    "log_progression_later": risk.systemic_progression("systemic.progression_rate_responder_per_month", responder=True),
+                    "log_progression_later": risk.systemic_progression(
+                        "systemic.progression_rate_responder_per_month", responder=True
+                    ),
                     "log_progression": -NEVER,
                 },
                 to="systemic",
@@ -197,7 +226,9 @@ def _responds() -> dict[str, Operand]:
     return {
         "observed_response": _RESPONSE["partial"],
         "diameter": DIAMETER * p("tumour_update.diameter_factor_partial_response"),
-        "pv": where(risk.drawn("thrombus", p("tumour_update.p_thrombus_regresses_with_response")), maximum(PV - 2.0, 0.0), PV),
+        "pv": where(
+            risk.drawn("thrombus", p("tumour_update.p_thrombus_regresses_with_response")), maximum(PV - 2.0, 0.0), PV
+        ),
         "afp": attribute("afp") * p("tumour_update.afp_factor_response"),
         "log_progression": attribute("log_progression_later"),
     }
@@ -223,7 +254,9 @@ def _review() -> Decision:
             "add_radiotherapy": Edge(to="added_local", mark="radiotherapy", local="rt"),
             "stop_drugs": Edge(to=STAY, mark="planned_stop", systemic="none", updates=common.stop_drug()),
             # For trials that randomise after a run-in: the mark is the time zero.
-            "randomise_operate": Edge(to="awaiting_curative", mark="randomise", systemic="none", local="none", updates=operate),
+            "randomise_operate": Edge(
+                to="awaiting_curative", mark="randomise", systemic="none", local="none", updates=operate
+            ),
             "randomise_go_on": Edge(to=STAY, mark="randomise", updates={"reviews": 0.0}),
         },
     )
@@ -234,13 +267,20 @@ def _added() -> Chance:
     p = parameter
     haic, rt = receiving("haic"), receiving("rt")
     death = where(rt, 0.0, where(haic, p("haic.p_procedure_death"), p("tace.p_procedure_death")))
-    step = where(rt, p("rt.p_lasting_liver_step"), where(haic, p("haic.p_lasting_liver_step"), p("tace.p_lasting_liver_step_albi_2a")))
-    ratio = where(EHS >= 1.0, p("local_added.progression_hr_extrahepatic"), p("local_added.progression_hr_liver_confined"))
+    step = where(
+        rt,
+        p("rt.p_lasting_liver_step"),
+        where(haic, p("haic.p_lasting_liver_step"), p("tace.p_lasting_liver_step_albi_2a")),
+    )
+    ratio = where(
+        EHS >= 1.0, p("local_added.progression_hr_extrahepatic"), p("local_added.progression_hr_liver_confined")
+    )
     effect: dict[str, Operand] = {
         "local_additions": attribute("local_additions") + 1.0,
         # The hazard ratio is that of adding local therapy, however often it is repeated.
         "log_progression": attribute("log_progression") + where(attribute("local_additions") > 0.0, 0.0, log(ratio)),
-        "log_progression_later": attribute("log_progression_later") + where(attribute("local_additions") > 0.0, 0.0, log(ratio)),
+        "log_progression_later": attribute("log_progression_later")
+        + where(attribute("local_additions") > 0.0, 0.0, log(ratio)),
         "observed_response": where(
             risk.drawn("response", p("local_added.p_response")),
             maximum(attribute("observed_response"), _RESPONSE["partial"]),
@@ -253,7 +293,9 @@ def _added() -> Chance:
         label="local therapy added",
         branches=(
             Branch(name="death", weight=death, to="dead_treatment"),
-            Branch(name="lasting_step", weight=(1.0 - death) * step, updates={**common.lasting_step(), **effect}, to=STAY),
+            Branch(
+                name="lasting_step", weight=(1.0 - death) * step, updates={**common.lasting_step(), **effect}, to=STAY
+            ),
             Branch(name="uneventful", weight=(1.0 - death) * (1.0 - step), updates=effect, to=STAY),
         ),
     )
@@ -276,9 +318,11 @@ def _cause() -> Chance:
     }
     after: dict[str, Operand] = {
         **risk.tumour_risk(),
-        "local_burden": risk.six_and_twelve(),
+        "local_burden": six_and_twelve(),
         "log_progression": where(
-            long_control, attribute("log_progression_later"), risk.systemic_progression("systemic.progression_rate_stable_per_month")
+            long_control,
+            attribute("log_progression_later"),
+            risk.systemic_progression("systemic.progression_rate_stable_per_month"),
         ),
         "log_death": risk.progressed_death(1.0),
     }
@@ -310,7 +354,12 @@ def _cause() -> Chance:
                 updates={**seen, "liver_only": 1.0, "pv": common.vascular_grade("grade"), **after},
                 to="at_progression",
             ),
-            Branch(name="extrahepatic", weight=spread, updates={**seen, "liver_only": 0.0, "ehs": 1.0, **after}, to="at_progression"),
+            Branch(
+                name="extrahepatic",
+                weight=spread,
+                updates={**seen, "liver_only": 0.0, "ehs": 1.0, **after},
+                to="at_progression",
+            ),
         ),
     )
 
@@ -324,9 +373,18 @@ def _at_progression() -> Decision:
             "add_tace": Edge(to="added_local", mark="tace_session", local="tace"),
             "add_haic": Edge(to="added_local", mark="haic_block", local="haic"),
             "add_radiotherapy": Edge(to="added_local", mark="radiotherapy", local="rt"),
-            "local": Edge(to="start_local", mark="stopped_at_progression", local="tace", updates={"session_in": parameter("tace.first_session_wait_months")}),
+            "local": Edge(
+                to="start_local",
+                mark="stopped_at_progression",
+                local="tace",
+                updates={"session_in": parameter("tace.first_session_wait_months")},
+            ),
             "stop": Edge(
-                to="reach_next_line", mark="stopped_at_progression", local="none", systemic="none", updates=regimens.stop()
+                to="reach_next_line",
+                mark="stopped_at_progression",
+                local="none",
+                systemic="none",
+                updates=regimens.stop(),
             ),
         },
     )
@@ -352,7 +410,11 @@ def _reach() -> Chance:
     p = parameter
     fit = (POINTS <= staging.CHILD_PUGH_A_UPPER) & (ECOG <= 1.0)
     middle = (POINTS <= staging.CHILD_PUGH_B7) & (ECOG <= 2.0)
-    chance = where(fit, p("next_line.p_reach_fit"), where(middle, p("next_line.p_reach_intermediate"), p("next_line.p_reach_unfit")))
+    chance = where(
+        fit,
+        p("next_line.p_reach_fit"),
+        where(middle, p("next_line.p_reach_intermediate"), p("next_line.p_reach_unfit")),
+    )
     chance = chance + p("next_line.country_increment")
     chance = chance * where(attribute("line") >= 2.0, p("next_line.third_line_factor"), 1.0)
     # A first systemic line after curative or local treatment has the same chance as a second one.
@@ -388,8 +450,8 @@ def _cause_of_death() -> Chance:
     return Chance(
         name="cause_of_death",
         label="cause of death in supportive care",
-        branches=(Branch(name="liver", weight=liver, to="dead_liver"), Branch(name="cancer", weight=1.0 - liver, to="dead_cancer")),
+        branches=(
+            Branch(name="liver", weight=liver, to="dead_liver"),
+            Branch(name="cancer", weight=1.0 - liver, to="dead_cancer"),
+        ),
     )
-
-
-_ = staging

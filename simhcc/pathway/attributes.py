@@ -139,6 +139,9 @@ _ACQUIRED: dict[str, tuple[float, tuple[str, ...], str]] = {
     "scan_origin": (0.0, (), "months since entry from which scans are counted"),
 }
 
+# What nobody at the bedside knows: decision tables may not ask for it.
+HIDDEN = ("response_class", "long_lived", "convertible", "frailty_z", "tace_sensitivity", "log_progression_later")
+
 # Units of drugs dosed by weight: attribute -> (drug, regimen whose dose it is, key of the dose). Filled with the cohort.
 DOSES: dict[str, tuple[str, str, str]] = {
     "vials_bevacizumab": ("bevacizumab", "atezo_bev", "dose_mg_per_kg"),
@@ -232,7 +235,10 @@ def bclc(strict: bool) -> Expression:
         [
             (END_STAGE, staging.Bclc.D),
             (advanced, staging.Bclc.C),
-            ((NODULES > staging.FEW_NODULES) | ((NODULES > 1.0) & (DIAMETER > staging.BCLC_MULTIPLE_CM)), staging.Bclc.B),
+            (
+                (NODULES > staging.FEW_NODULES) | ((NODULES > 1.0) & (DIAMETER > staging.BCLC_MULTIPLE_CM)),
+                staging.Bclc.B,
+            ),
             ((NODULES > 1.0) | (DIAMETER > staging.BCLC_VERY_EARLY_CM), staging.Bclc.A),
         ],
         staging.Bclc.VERY_EARLY,
@@ -279,7 +285,9 @@ def resectability() -> Expression:
 
 def albi_grade() -> Expression:
     """Modified ALBI grade, codes of `staging.AlbiGrade`."""
-    return _first([(ALBI <= staging.ALBI_1_UPPER, 1), (ALBI < staging.ALBI_2A_UPPER, 2), (ALBI <= staging.ALBI_2_UPPER, 3)], 4)
+    return _first(
+        [(ALBI <= staging.ALBI_1_UPPER, 1), (ALBI < staging.ALBI_2A_UPPER, 2), (ALBI <= staging.ALBI_2_UPPER, 3)], 4
+    )
 
 
 def child_pugh_class() -> Expression:

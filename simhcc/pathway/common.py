@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from simhcc import staging
 from simhcc.expressions import Expression, Operand, attribute, log, maximum, minimum, parameter, uniform, where
 from simhcc.graph import (
@@ -66,7 +64,10 @@ def drug_event() -> Transition:
         name="drug_event",
         hazard=Hazard(
             "pwexp",
-            {"rates": (1.0, parameter("toxicity.late_to_early_ratio")), "times": (0.0, parameter("toxicity.early_months"))},
+            {
+                "rates": (1.0, parameter("toxicity.late_to_early_ratio")),
+                "times": (0.0, parameter("toxicity.early_months")),
+            },
         ),
         clock=Clock.SYSTEMIC,
         log_multiplier=attribute("log_drug"),
@@ -287,6 +288,3 @@ def new_tumours(purpose: str) -> Expression:
 def rising_afp() -> Expression:
     """AFP after progression."""
     return minimum(attribute("afp") * parameter("tumour_update.afp_factor_progression"), 1e7)
-
-
-Updates = Mapping[str, Operand]

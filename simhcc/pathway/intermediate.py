@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from simhcc.expressions import MONTHS, MONTHS_IN_STATE, Expression, Operand, attribute, exp, log, lookup, maximum, minimum, parameter, receiving, where
+from simhcc import staging
+from simhcc.expressions import (
+    MONTHS,
+    MONTHS_IN_STATE,
+    Expression,
+    Operand,
+    attribute,
+    exp,
+    log,
+    lookup,
+    maximum,
+    parameter,
+    receiving,
+    where,
+)
 from simhcc.graph import STAY, Branch, Chance, Decision, Edge, Scheduled, State, Transition
 from simhcc.pathway import common, regimens, risk
-from simhcc.pathway.attributes import ALBI, CLASSES, DIAMETER, NEVER, POINTS, PV, RESPONSES, within_seven
-from simhcc import staging
+from simhcc.pathway.attributes import ALBI, CLASSES, DIAMETER, NEVER, PV, RESPONSES, six_and_twelve, within_seven
 
 _RESPONSE = {name: float(code) for code, name in enumerate(RESPONSES)}
 _CLASS = {name: float(code) for code, name in enumerate(CLASSES)}
@@ -67,11 +80,13 @@ def _start() -> Chance:
                     "scan_in": NEVER,
                     "scan_origin": MONTHS,
                     **risk.tumour_risk(),
-                    "local_burden": risk.six_and_twelve(),
+                    "local_burden": six_and_twelve(),
                     "convertible": risk.uniform("convertible"),
                     "combined_start": risk.ON_DRUG,
                     "response_class": where(
-                        risk.ON_DRUG & risk.drawn("class", attribute("regimen_long")), _CLASS["long_control"], _CLASS["stable"]
+                        risk.ON_DRUG & risk.drawn("class", attribute("regimen_long")),
+                        _CLASS["long_control"],
+                        _CLASS["stable"],
                     ),
                     "long_lived": where(_LONG_CONTROL, 1.0, attribute("long_lived")),
                     "phase": where(risk.ON_DRUG, maximum(attribute("phase"), 1.0), attribute("phase")),
@@ -109,12 +124,14 @@ def _odds() -> dict[str, Operand]:
 
 def _procedure() -> Chance:
     p = parameter
-    large = where(DIAMETER >= p("intermediate.large_tumour_cm"), p("tace.procedure_death_factor_ge_10cm"), 1.0)
+    large = where(p("intermediate.large_tumour_cm") <= DIAMETER, p("tace.procedure_death_factor_ge_10cm"), 1.0)
     death = where(_HAIC, p("haic.p_procedure_death"), p("tace.p_procedure_death") * large)
     grade = where(
         ALBI <= staging.ALBI_1_UPPER,
         p("tace.p_lasting_liver_step_albi_1"),
-        where(ALBI < staging.ALBI_2A_UPPER, p("tace.p_lasting_liver_step_albi_2a"), p("tace.p_lasting_liver_step_albi_2b")),
+        where(
+            ALBI < staging.ALBI_2A_UPPER, p("tace.p_lasting_liver_step_albi_2a"), p("tace.p_lasting_liver_step_albi_2b")
+        ),
     )
     beyond = where(within_seven(), 1.0, p("tace.liver_step_factor_beyond_up_to_seven"))
     step = where(_HAIC, p("haic.p_lasting_liver_step"), grade * beyond)
@@ -130,7 +147,12 @@ def _procedure() -> Chance:
         label="TACE session or HAIC block",
         branches=(
             Branch(name="death", weight=death, to="dead_treatment"),
-            Branch(name="lasting_step", weight=(1.0 - death) * step, updates={**common.lasting_step(), **after}, to="local_control"),
+            Branch(
+                name="lasting_step",
+                weight=(1.0 - death) * step,
+                updates={**common.lasting_step(), **after},
+                to="local_control",
+            ),
             Branch(
                 name="acute_step",
                 weight=(1.0 - death) * (1.0 - step) * acute,
@@ -138,7 +160,12 @@ def _procedure() -> Chance:
                 updates=after,
                 to="local_control",
             ),
-            Branch(name="uneventful", weight=(1.0 - death) * (1.0 - step) * (1.0 - acute), updates=after, to="local_control"),
+            Branch(
+                name="uneventful",
+                weight=(1.0 - death) * (1.0 - step) * (1.0 - acute),
+                updates=after,
+                to="local_control",
+            ),
         ),
     )
 
@@ -185,7 +212,9 @@ def _response() -> Chance:
                     "log_progression": base,
                     "diameter": DIAMETER * shrunk,
                     "pv": where(
-                        risk.drawn("thrombus", p("tumour_update.p_thrombus_regresses_with_response")), maximum(PV - 2.0, 0.0), PV
+                        risk.drawn("thrombus", p("tumour_update.p_thrombus_regresses_with_response")),
+                        maximum(PV - 2.0, 0.0),
+                        PV,
                     ),
                 },
                 to="tace_review",
@@ -217,7 +246,11 @@ def _progression() -> Chance:
     """Cause of progression under local therapy."""
 
     def share(k: int) -> Expression:
-        return where(risk.ON_DRUG, lookup("tace.progression_cause_mix_combined", float(k)), lookup("tace.progression_cause_mix", float(k)))
+        return where(
+            risk.ON_DRUG,
+            lookup("tace.progression_cause_mix_combined", float(k)),
+            lookup("tace.progression_cause_mix", float(k)),
+        )
 
     seen: dict[str, Operand] = {
         "progressed": 1.0,
@@ -227,7 +260,7 @@ def _progression() -> Chance:
     }
     after: dict[str, Operand] = {
         **risk.tumour_risk(),
-        "local_burden": risk.six_and_twelve(),
+        "local_burden": six_and_twelve(),
         "response_class": _CLASS["stable"],
         "log_local": risk.local_progression() + risk.drug_on_local(),
         "log_progression": attribute("log_local"),
@@ -243,14 +276,25 @@ def _progression() -> Chance:
                     **seen,
                     "new_lesions": 1.0,
                     "nodules": common.new_tumours("nodules"),
-                    "lobes": where(risk.drawn("lobes", parameter("recurrent_tumour.p_bilobar_beyond")), 2.0, attribute("lobes")),
-                    "contralateral_within_milan": where(attribute("lobes") > 1.0, 0.0, attribute("contralateral_within_milan")),
+                    "lobes": where(
+                        risk.drawn("lobes", parameter("recurrent_tumour.p_bilobar_beyond")), 2.0, attribute("lobes")
+                    ),
+                    "contralateral_within_milan": where(
+                        attribute("lobes") > 1.0, 0.0, attribute("contralateral_within_milan")
+                    ),
                     **after,
                 },
                 to="tace_review",
             ),
-            Branch(name="growth", weight=share(1), updates={**seen, "diameter": common.grows(), **after}, to="tace_review"),
-            Branch(name="vascular", weight=share(2), updates={**seen, "pv": common.vascular_grade("grade"), **after}, to="tace_review"),
+            Branch(
+                name="growth", weight=share(1), updates={**seen, "diameter": common.grows(), **after}, to="tace_review"
+            ),
+            Branch(
+                name="vascular",
+                weight=share(2),
+                updates={**seen, "pv": common.vascular_grade("grade"), **after},
+                to="tace_review",
+            ),
             Branch(
                 name="extrahepatic",
                 weight=1.0 - share(0) - share(1) - share(2),
@@ -270,12 +314,28 @@ def _review() -> Decision:
         label="review of local treatment",
         actions={
             "next_session": Edge(to="local_control", updates={"session_in": again, "haic_in": NEVER}),
-            "next_haic": Edge(to="local_control", updates={"haic_in": p("haic.cycle_interval_months"), "session_in": NEVER}),
-            "change_to_tace": Edge(to="local_control", local="tace", updates={"session_in": again, "haic_in": NEVER, "failures": 0.0}),
+            "next_haic": Edge(
+                to="local_control", updates={"haic_in": p("haic.cycle_interval_months"), "session_in": NEVER}
+            ),
+            "change_to_tace": Edge(
+                to="local_control", local="tace", updates={"session_in": again, "haic_in": NEVER, "failures": 0.0}
+            ),
             "observe": Edge(to="local_control", updates={"session_in": NEVER, "haic_in": NEVER}),
             "conversion": Edge(to="surgery_offered"),
-            "untreatable": Edge(to="reach_next_line", mark="untreatable", local="none", systemic="none", updates={**failed, **regimens.stop()}),
-            "refractory": Edge(to="refractory_course", mark="refractory", local="none", systemic="none", updates={**failed, **regimens.stop()}),
+            "untreatable": Edge(
+                to="reach_next_line",
+                mark="untreatable",
+                local="none",
+                systemic="none",
+                updates={**failed, **regimens.stop()},
+            ),
+            "refractory": Edge(
+                to="refractory_course",
+                mark="refractory",
+                local="none",
+                systemic="none",
+                updates={**failed, **regimens.stop()},
+            ),
             "stop_local": Edge(
                 to="systemic",
                 mark="refractory",
@@ -293,7 +353,13 @@ def _refractory() -> Chance:
         name="refractory_course",
         label="refractory: progression by RECIST too?",
         branches=(
-            Branch(name="progression", weight=progressed, mark="progression", updates={"progressed": 1.0}, to="reach_next_line"),
+            Branch(
+                name="progression",
+                weight=progressed,
+                mark="progression",
+                updates={"progressed": 1.0},
+                to="reach_next_line",
+            ),
             Branch(name="no_progression", weight=1.0 - progressed, to="reach_next_line"),
         ),
     )
@@ -334,6 +400,3 @@ def _surgery_offered() -> Chance:
             ),
         ),
     )
-
-
-_ = (minimum, POINTS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simhcc.expressions import Expression, Operand, attribute, exp, log, lookup, maximum, parameter, where
+from simhcc.expressions import Expression, Operand, attribute, exp, log, lookup, maximum, parameter, uniform, where
 from simhcc.graph import Effect, Treatment
 from simhcc.pathway.attributes import NEVER
 
@@ -47,7 +47,11 @@ REGIMENS: tuple[Regimen, ...] = (
     Regimen("stride_len", "tremelimumab + durvalumab + lenvatinib", ici=True, ctla4=True, tki=True, lenvatinib=True),
     Regimen("len_pembro", "lenvatinib + pembrolizumab", ici=True, tki=True, lenvatinib=True),
     Regimen(
-        "nivo_ipi", "nivolumab + ipilimumab", ici=True, ctla4=True, months="treatments.nivo_ipi.drugs.nivolumab.max_months"
+        "nivo_ipi",
+        "nivolumab + ipilimumab",
+        ici=True,
+        ctla4=True,
+        months="treatments.nivo_ipi.drugs.nivolumab.max_months",
     ),
     Regimen("atezo_bev_tiragolumab", "atezolizumab + bevacizumab + tiragolumab", ici=True, anti_vegf=True),
     Regimen(
@@ -130,7 +134,7 @@ def start(regimen_id: str) -> dict[str, Operand]:
     severe, stopping = _of(regimen, "severe_toxicity_rate_early_per_month"), early_stop_rate(regimen)
     updates: dict[str, Operand] = {
         "log_drug": log(severe + stopping),
-        "regimen_p_stop": stopping / (severe + stopping),
+        "regimen_p_stop": where(severe + stopping > 0.0, stopping / (severe + stopping), 0.0),
         "regimen_p_death": _of(regimen, "p_death_given_severe_toxicity"),
         "regimen_months": NEVER,
     }
@@ -167,7 +171,9 @@ def _response(regimen: Regimen) -> dict[str, Operand]:
         "regimen_early_progression": early,
         "regimen_log_hr": 0.0 if regimen.id in WITHOUT_RESIDUAL else _of(regimen, "progression_log_hr"),
         "regimen_log_hr_responder": 0.0 if regimen.ici else log(parameter("systemic.progression_hr_responder_tki")),
-        "regimen_log_hr_tace": _rest(parameter(f"{tace}.tace_progression_hr" if tace else "combination.progression_hr_mean"), long),
+        "regimen_log_hr_tace": _rest(
+            parameter(f"{tace}.tace_progression_hr" if tace else "combination.progression_hr_mean"), long
+        ),
         "regimen_log_or_tace": log(parameter(f"{tace}.tace_response_or" if tace else "combination.response_or")),
         "regimen_months_to_response": _of(regimen, "time_to_response_median_months"),
         "regimen_later": float(regimen.later_line),
@@ -186,13 +192,16 @@ def _rest(ratio: Expression, long: Expression) -> Expression:
 
 def _eradication(regimen: Regimen) -> dict[str, Operand]:
     """Occult disease is eradicated at the start with a probability; only where the structure says so."""
-    if regimen.id not in ("adjuvant_camre_rivo", "adjuvant_camre_rivo_6m", "adjuvant_atezo_bev", "neoadjuvant_camre_rivo"):
+    if regimen.id not in (
+        "adjuvant_camre_rivo",
+        "adjuvant_camre_rivo_6m",
+        "adjuvant_atezo_bev",
+        "neoadjuvant_camre_rivo",
+    ):
         return {}
     if regimen.id == "neoadjuvant_camre_rivo":
         return {}
     p = parameter(SUPPRESSION_SWITCH) * _of(regimen, "p_eradicate_occult")
-    from simhcc.expressions import uniform
-
     return {"log_early": where(uniform("eradicated") < p, -NEVER, attribute("log_early"))}
 
 

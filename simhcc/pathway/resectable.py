@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from simhcc.expressions import MONTHS_IN_STATE, Expression, Operand, attribute, exp, log, lookup, minimum, parameter, uniform, where
-from simhcc.graph import STAY, Branch, Chance, Clock, Decision, Edge, Hazard, Scheduled, State, Transition
+from simhcc.expressions import (
+    MONTHS_IN_STATE,
+    Expression,
+    Operand,
+    attribute,
+    exp,
+    log,
+    lookup,
+    minimum,
+    parameter,
+    standard_normal,
+    uniform,
+    where,
+)
+from simhcc.graph import STAY, Branch, Chance, Decision, Edge, Hazard, Scheduled, State, Transition
 from simhcc.pathway import common, regimens, risk
 from simhcc.pathway.attributes import CLEARED_BY, DIAMETER, NEVER, NODULES, POINTS, PV, ROUTES, cnlc
 
@@ -25,8 +38,17 @@ def states() -> tuple[State, ...]:
             label="awaiting operation or ablation",
             transitions=(common.death_other(), common.drug_event()),
             scheduled=(
-                Scheduled(name="surgery_day", first=where(_ROUTE >= ABLATION, NEVER, attribute("wait")), mark="operated", to="operation"),
-                Scheduled(name="ablation_day", first=where(_ROUTE >= ABLATION, attribute("wait"), NEVER), to="ablation_or_transplant"),
+                Scheduled(
+                    name="surgery_day",
+                    first=where(_ROUTE >= ABLATION, NEVER, attribute("wait")),
+                    mark="operated",
+                    to="operation",
+                ),
+                Scheduled(
+                    name="ablation_day",
+                    first=where(_ROUTE >= ABLATION, attribute("wait"), NEVER),
+                    to="ablation_or_transplant",
+                ),
             ),
         ),
         State(
@@ -69,7 +91,16 @@ def states() -> tuple[State, ...]:
 
 def instants() -> tuple[Chance | Decision, ...]:
     """Operation, pathology, adjuvant treatment and recurrence."""
-    return (_operation(), _ablation(), _pathology(), _fit_for_adjuvant(), _adjuvant(), _pattern(), _at_recurrence(), _curative_again())
+    return (
+        _operation(),
+        _ablation(),
+        _pathology(),
+        _fit_for_adjuvant(),
+        _adjuvant(),
+        _pattern(),
+        _at_recurrence(),
+        _curative_again(),
+    )
 
 
 def _operation() -> Chance:
@@ -77,14 +108,16 @@ def _operation() -> Chance:
     conversion, neoadjuvant = _ROUTE == CONVERSION, _ROUTE == NEOADJUVANT
     waiting = 1.0 - exp(-exp(attribute("log_progression")) * attribute("wait"))
     in_wait = where(
-        conversion, waiting, where(neoadjuvant, p("treatments.neoadjuvant_camre_rivo.p_progression_prevents_surgery"), 0.0)
+        conversion,
+        waiting,
+        where(neoadjuvant, p("treatments.neoadjuvant_camre_rivo.p_progression_prevents_surgery"), 0.0),
     )
     not_resected = where(
         neoadjuvant,
         p("surgery.p_not_resected_neoadjuvant") - p("treatments.neoadjuvant_camre_rivo.p_progression_prevents_surgery"),
         p("surgery.p_not_resected_surgery_first"),
     )
-    major = (DIAMETER > p("surgery.major_if_diameter_over_cm")) | attribute("cirrhosis") | attribute("varices")
+    major = (p("surgery.major_if_diameter_over_cm") < DIAMETER) | attribute("cirrhosis") | attribute("varices")
     death = where(
         conversion,
         p("surgery.p_death_90d_conversion"),
@@ -106,7 +139,11 @@ def _operation() -> Chance:
                     **regimens.stop(),
                     "diameter": common.grows(),
                     "afp": common.rising_afp(),
-                    "pv": where(risk.drawn("vascular", p("resectable.p_vascular_when_surgery_forbidden")), common.vascular_grade("grade"), PV),
+                    "pv": where(
+                        risk.drawn("vascular", p("resectable.p_vascular_when_surgery_forbidden")),
+                        common.vascular_grade("grade"),
+                        PV,
+                    ),
                     "ehs": risk.drawn("spread", p("resectable.p_spread_when_surgery_forbidden")),
                     "surgical_barrier": 1.0,
                 },
@@ -121,7 +158,9 @@ def _operation() -> Chance:
                 to="at_recurrence",
             ),
             Branch(name="death_90d", weight=going * (1.0 - not_resected) * death, to="dead_treatment"),
-            Branch(name="r1", weight=resected * margin, mark="resected_R1", updates=_cleared(margin=True), to="pathology"),
+            Branch(
+                name="r1", weight=resected * margin, mark="resected_R1", updates=_cleared(margin=True), to="pathology"
+            ),
             Branch(name="r0", weight=resected * (1.0 - margin), mark="resected_R0", updates=_cleared(), to="pathology"),
         ),
     )
@@ -155,10 +194,17 @@ def _one_grade_down() -> Expression:
 def _viable(conversion: Expression, neoadjuvant: Expression) -> Expression:
     """Viable tumour in the specimen, percent: none, up to the threshold, or more, evenly within each."""
     u = uniform("viable")
-    threshold = where(conversion, parameter("resectable.major_response_conversion"), parameter("neoadjuvant.mpr_threshold_viable"))
-    mixes = ("conversion.after_surgery.pathology_mix", "neoadjuvant.pathology_mix_treated", "neoadjuvant.pathology_mix_untreated")
+    threshold = where(
+        conversion, parameter("resectable.major_response_conversion"), parameter("neoadjuvant.mpr_threshold_viable")
+    )
+    mixes = (
+        "conversion.after_surgery.pathology_mix",
+        "neoadjuvant.pathology_mix_treated",
+        "neoadjuvant.pathology_mix_untreated",
+    )
     none, major = (
-        where(conversion, lookup(mixes[0], k), where(neoadjuvant, lookup(mixes[1], k), lookup(mixes[2], k))) for k in (0.0, 1.0)
+        where(conversion, lookup(mixes[0], k), where(neoadjuvant, lookup(mixes[1], k), lookup(mixes[2], k)))
+        for k in (0.0, 1.0)
     )
     some = threshold * (u - none) / major
     more = threshold + (1.0 - threshold) * (u - none - major) / (1.0 - none - major)
@@ -182,7 +228,7 @@ def _pathology_effect() -> Expression:
 def _ablation() -> Chance:
     p = parameter
     transplant = _ROUTE == TRANSPLANT
-    large = where(DIAMETER > p("resectable.ablation_large_cm"), log(p("ablation.hr_early_mass_over_3cm")), 0.0)
+    large = where(p("resectable.ablation_large_cm") < DIAMETER, log(p("ablation.hr_early_mass_over_3cm")), 0.0)
     failed = where(transplant, 0.0, p("ablation.p_incomplete") * p("ablation.p_incomplete"))
     death = where(transplant, 0.0, p("ablation.p_death_30d"))
     return Chance(
@@ -190,7 +236,13 @@ def _ablation() -> Chance:
         label="ablation or transplantation",
         branches=(
             Branch(name="death_30d", weight=death, to="dead_treatment"),
-            Branch(name="incomplete", weight=(1.0 - death) * failed, mark="not_resected", updates={"surgical_barrier": 1.0}, to="at_recurrence"),
+            Branch(
+                name="incomplete",
+                weight=(1.0 - death) * failed,
+                mark="not_resected",
+                updates={"surgical_barrier": 1.0},
+                to="at_recurrence",
+            ),
             Branch(
                 name="transplanted",
                 weight=where(transplant, 1.0, 0.0),
@@ -258,7 +310,15 @@ def _pathology() -> Chance:
         name="pathology",
         label="pathology",
         branches=(
-            Branch(name="cleared", weight=1.0, mark="cleared", updates=cleared(), local="none", systemic="none", to="disease_free"),
+            Branch(
+                name="cleared",
+                weight=1.0,
+                mark="cleared",
+                updates=cleared(),
+                local="none",
+                systemic="none",
+                to="disease_free",
+            ),
         ),
     )
 
@@ -293,10 +353,16 @@ def _pattern() -> Chance:
 
     def share(k: int) -> Expression:
         first, second, third = (lookup(f"recurrence.extent_by_period.{name}", float(k)) for name in names)
-        return where(MONTHS_IN_STATE <= early, first, where(MONTHS_IN_STATE <= middle, second, third))
+        return where(early >= MONTHS_IN_STATE, first, where(middle >= MONTHS_IN_STATE, second, third))
 
     shift = parameter("recurrence.extent_shift_high_risk") * attribute("high_risk")
-    fresh: dict[str, Operand] = {"ehs": 0.0, "hv": 0.0, "pv": 0.0, "infiltrative": 0.0, "contralateral_within_milan": 1.0}
+    fresh: dict[str, Operand] = {
+        "ehs": 0.0,
+        "hv": 0.0,
+        "pv": 0.0,
+        "infiltrative": 0.0,
+        "contralateral_within_milan": 1.0,
+    }
     tumour: dict[str, Operand] = {
         "tumour": 1.0,
         **regimens.stop(),
@@ -311,47 +377,64 @@ def _pattern() -> Chance:
     bilobar = risk.drawn("bilobar", parameter("recurrent_tumour.p_bilobar_beyond"))
     beyond: dict[str, Operand] = {
         "nodules": risk.count("nodules", parameter("recurrent_tumour.beyond_nodules_mean"), 20),
-        "diameter": _lognormal("diameter", "recurrent_tumour.beyond_diameter_median_cm", "recurrent_tumour.beyond_diameter_sd_log"),
+        "diameter": _lognormal(
+            "diameter", "recurrent_tumour.beyond_diameter_median_cm", "recurrent_tumour.beyond_diameter_sd_log"
+        ),
         "lobes": 1.0 + bilobar,
         "contralateral_within_milan": 1.0 - bilobar,
     }
     small: dict[str, Operand] = {
         "nodules": where(risk.drawn("single", parameter("recurrent_tumour.curable_p_single")), 1.0, 2.0),
         "diameter": minimum(
-            _lognormal("diameter", "recurrent_tumour.curable_diameter_median_cm", "recurrent_tumour.curable_diameter_sd_log"),
+            _lognormal(
+                "diameter", "recurrent_tumour.curable_diameter_median_cm", "recurrent_tumour.curable_diameter_sd_log"
+            ),
             where(NODULES > 1.0, 3.0, 5.0),
         ),
         "lobes": 1.0,
         "surgical_barrier": attribute("surgical_barrier"),
     }
-    out = {"local": "none", "systemic": "none"}
     return Chance(
         name="recurrence_pattern",
         label="pattern of recurrence",
         branches=(
-            Branch(name="curable", weight=share(0) - shift, updates={**fresh, **small, **tumour}, to="at_recurrence", **out),
-            Branch(name="liver_confined", weight=share(1), updates={**fresh, **beyond, **tumour}, to="at_recurrence", **out),
+            Branch(
+                name="curable",
+                weight=share(0) - shift,
+                updates={**fresh, **small, **tumour},
+                to="at_recurrence",
+                local="none",
+                systemic="none",
+            ),
+            Branch(
+                name="liver_confined",
+                weight=share(1),
+                updates={**fresh, **beyond, **tumour},
+                to="at_recurrence",
+                local="none",
+                systemic="none",
+            ),
             Branch(
                 name="vascular",
                 weight=share(2) + 0.5 * shift,
                 updates={**fresh, **beyond, "pv": common.vascular_grade("grade"), **tumour},
                 to="at_recurrence",
-                **out,
+                local="none",
+                systemic="none",
             ),
             Branch(
                 name="extrahepatic",
                 weight=share(3) + 0.5 * shift,
                 updates={**fresh, **beyond, "ehs": 1.0, **tumour},
                 to="at_recurrence",
-                **out,
+                local="none",
+                systemic="none",
             ),
         ),
     )
 
 
 def _lognormal(purpose: str, median: str, sd: str) -> Expression:
-    from simhcc.expressions import standard_normal
-
     return parameter(median) * exp(parameter(sd) * standard_normal(purpose))
 
 
@@ -362,10 +445,19 @@ def _at_recurrence() -> Decision:
         actions={
             "curative": Edge(to="curative_again"),
             "re_resection": Edge(
-                to="awaiting_curative", updates=planned(RE_RESECTION, parameter("timing.wait_recurrence_treatment_months"))
+                to="awaiting_curative",
+                updates=planned(RE_RESECTION, parameter("timing.wait_recurrence_treatment_months")),
             ),
-            "tace": Edge(to="start_local", local="tace", updates={"session_in": parameter("timing.wait_recurrence_treatment_months")}),
-            "haic": Edge(to="start_local", local="haic", updates={"haic_in": parameter("timing.wait_recurrence_treatment_months")}),
+            "tace": Edge(
+                to="start_local",
+                local="tace",
+                updates={"session_in": parameter("timing.wait_recurrence_treatment_months")},
+            ),
+            "haic": Edge(
+                to="start_local",
+                local="haic",
+                updates={"haic_in": parameter("timing.wait_recurrence_treatment_months")},
+            ),
             "systemic": Edge(to="next_line"),
             "start_systemic": Edge(to="start_systemic"),
             "supportive": Edge(to="supportive", updates=common.supportive()),
@@ -380,15 +472,34 @@ def _curative_again() -> Chance:
     young = (attribute("age") <= p("transplant.age_max_years")) & (POINTS <= 15.0)
     transplant = where(young, lookup(mix, 2.0), 0.0)
     # Re-resection only for one nodule, late enough after the first operation and without a barrier.
-    operable = (NODULES <= 1.0) & (MONTHS_IN_STATE >= p("recurrence.re_resection_interval_months")) & (attribute("surgical_barrier") < 1.0)
+    operable = (
+        (NODULES <= 1.0)
+        & (p("recurrence.re_resection_interval_months") <= MONTHS_IN_STATE)
+        & (attribute("surgical_barrier") < 1.0)
+    )
     resection = where(operable, lookup(mix, 0.0), 0.0)
     return Chance(
         name="curative_again",
         label="curative treatment again",
         branches=(
-            Branch(name="re_resection", weight=again * resection, updates=planned(RE_RESECTION, wait), to="awaiting_curative"),
-            Branch(name="transplantation", weight=again * transplant, updates=planned(TRANSPLANT, wait), to="awaiting_curative"),
-            Branch(name="ablation", weight=again * (1.0 - resection - transplant), updates=planned(ABLATION, wait), to="awaiting_curative"),
+            Branch(
+                name="re_resection",
+                weight=again * resection,
+                updates=planned(RE_RESECTION, wait),
+                to="awaiting_curative",
+            ),
+            Branch(
+                name="transplantation",
+                weight=again * transplant,
+                updates=planned(TRANSPLANT, wait),
+                to="awaiting_curative",
+            ),
+            Branch(
+                name="ablation",
+                weight=again * (1.0 - resection - transplant),
+                updates=planned(ABLATION, wait),
+                to="awaiting_curative",
+            ),
             Branch(
                 name="not_done",
                 weight=1.0 - again,
@@ -398,6 +509,3 @@ def _curative_again() -> Chance:
             ),
         ),
     )
-
-
-__all__ = ["ABLATION", "CONVERSION", "NEOADJUVANT", "RESECTION", "Clock", "cleared", "entered_cleared", "instants", "planned", "states"]

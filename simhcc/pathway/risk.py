@@ -22,7 +22,7 @@ from simhcc.expressions import (
     uniform,
     where,
 )
-from simhcc.pathway.attributes import AFP, ALBI, DIAMETER, ECOG, EHS, HV, NEVER, POINTS, PV, cnlc, six_and_twelve
+from simhcc.pathway.attributes import AFP, ALBI, DIAMETER, ECOG, EHS, HV, NEVER, POINTS, PV, cnlc
 
 HIGH_AFP = 400.0  # ng/ml, the cut-off of the published subgroups
 CONFINED = (EHS < 1.0) & (PV <= staging.TACE_MAX_VP) & (HV < 1.0)
@@ -112,7 +112,9 @@ def controlled_death() -> Expression:
 def log_confined_rate(factor: str) -> Expression:
     """Log rate of cancer death after local therapy has failed, by burden, times a factor."""
     burden = attribute("local_burden")
-    logs = [log(parameter(f"tace.failure.death_rate_{n}_per_month") * parameter(factor)) for n in ("low", "mid", "high")]
+    logs = [
+        log(parameter(f"tace.failure.death_rate_{n}_per_month") * parameter(factor)) for n in ("low", "mid", "high")
+    ]
     return where(burden >= 3.0, logs[2], where(burden >= 2.0, logs[1], logs[0]))
 
 
@@ -123,7 +125,9 @@ def progressed_death(factor: Operand) -> Expression:
     """
     long_lived = parameter("post_progression.death_rate_long_lived_per_month")
     rest = parameter("post_progression.death_rate_rest_per_month")
-    after_combined = where(attribute("combined_start"), log(parameter("tace.failure.death_multiplier_after_combined")), 0.0)
+    after_combined = where(
+        attribute("combined_start"), log(parameter("tace.failure.death_multiplier_after_combined")), 0.0
+    )
     by_extent = where(
         CONFINED,
         log_confined_rate("tace.failure.hr_uncontrolled") - _centre("death", "intermediate") + after_combined,
@@ -149,7 +153,9 @@ def residual() -> Expression:
 def after_recurrence() -> Expression:
     """Log hazard ratio on death once cancer has come back after curative treatment: era and surveillance."""
     irregular = parameter("surveillance.causal_share") * log(parameter("surveillance.death_hr_irregular"))
-    value = log(parameter("post_recurrence.death_multiplier_era")) + irregular * (1.0 - attribute("surveillance_regular"))
+    value = log(parameter("post_recurrence.death_multiplier_era")) + irregular * (
+        1.0 - attribute("surveillance_regular")
+    )
     return where(attribute("clearances") > 0.0, value, 0.0)
 
 
@@ -241,7 +247,10 @@ def late_rate(cleared_by: int) -> Expression:
         + frailty()
     )
     if cleared_by == 3:
-        return log(p("recurrence.late_rate_per_month") * p("recurrence.hr_late_cleared_without_resection") * exp(host) + p("ablation.local_progression_rate_per_month"))
+        return log(
+            p("recurrence.late_rate_per_month") * p("recurrence.hr_late_cleared_without_resection") * exp(host)
+            + p("ablation.local_progression_rate_per_month")
+        )
     return log(rate) + host
 
 
@@ -257,7 +266,11 @@ def liver_death_rate() -> Expression:
         where(
             ALBI < staging.ALBI_2A_UPPER,
             p("liver.death_rate_albi_2a_per_month"),
-            where(ALBI <= staging.ALBI_2_UPPER, p("liver.death_rate_albi_2b_per_month"), p("liver.death_rate_albi_3_per_month")),
+            where(
+                ALBI <= staging.ALBI_2_UPPER,
+                p("liver.death_rate_albi_2b_per_month"),
+                p("liver.death_rate_albi_3_per_month"),
+            ),
         ),
     )
     return where(attribute("decompensated"), p("liver.death_rate_decompensated_per_month"), grade)

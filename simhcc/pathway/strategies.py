@@ -6,11 +6,10 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 from simhcc import inputs
-from simhcc.errors import InputError
-from simhcc.expressions import Expression, Operand, all_of, any_of, as_expression, attribute, parameter
+from simhcc.expressions import Expression, Operand, all_of, any_of, as_expression, attribute, parameter, receiving
 from simhcc.graph import NO_TREATMENT, Decision, Pathway, Row, Strategy
 from simhcc.pathway import regimens
-from simhcc.pathway.attributes import NEVER, level_code, levels_of
+from simhcc.pathway.attributes import HIDDEN, NEVER, level_code, levels_of
 from simhcc.pathway.whole import pathway
 
 
@@ -70,6 +69,8 @@ def _condition(graph: Pathway, condition: inputs.Condition) -> Expression:
     name = condition.attribute
     if name not in names:
         raise condition.error(f"the attribute {name!r}", _one_of(names, name))
+    if name in HIDDEN:
+        raise condition.error(f"the hidden attribute {name}", "what has been observed, such as observed_response")
     if name in ("on", "local"):
         return _receives(graph, condition)
     left = attribute(name)
@@ -78,7 +79,9 @@ def _condition(graph: Pathway, condition: inputs.Condition) -> Expression:
         members = value if isinstance(value, tuple) else (value,)
         found = any_of(*(left == _value(condition, member) for member in members))
         return found if condition.op == "in" else ~found
-    right = parameter(str(value)) if isinstance(value, inputs.ParameterName) else as_expression(_value(condition, value))
+    right = (
+        parameter(str(value)) if isinstance(value, inputs.ParameterName) else as_expression(_value(condition, value))
+    )
     operations: Mapping[str, Expression] = {
         "eq": left == right,
         "ne": left != right,
@@ -92,8 +95,6 @@ def _condition(graph: Pathway, condition: inputs.Condition) -> Expression:
 
 def _receives(graph: Pathway, condition: inputs.Condition) -> Expression:
     """`on: atezo_bev` and `local: tace`: which treatment fills the slot."""
-    from simhcc.expressions import receiving
-
     slot = "systemic" if condition.attribute == "on" else "local"
     known = [t.id for t in graph.treatments if t.slot == slot]
     values = condition.value if isinstance(condition.value, tuple) else (condition.value,)
@@ -128,6 +129,3 @@ def _one_of(known: Iterable[str], name: str) -> str:
     names = list(known)
     near = difflib.get_close_matches(name, names, 1, 0.5)
     return f"{near[0]}?" if near else f"one of {', '.join(names)}"
-
-
-__all__ = ["InputError", "load_strategy", "to_graph"]

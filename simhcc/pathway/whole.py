@@ -19,11 +19,35 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(id="pfs", marks=("progression", "progression_forbids_surgery", "recurrence", *DEATHS)),
     Endpoint(id="ttp", marks=("progression", "progression_forbids_surgery", "recurrence")),
     Endpoint(
-        id="ttf", marks=("progression", "progression_forbids_surgery", "recurrence", "toxicity_stop", "next_line", *DEATHS)
+        id="ttf",
+        marks=("progression", "progression_forbids_surgery", "recurrence", "toxicity_stop", "next_line", *DEATHS),
     ),
-    Endpoint(id="ttd", marks=("stopped_at_progression", "toxicity_stop", "planned_stop", "untreatable", "refractory", "converted", *DEATHS)),
+    Endpoint(
+        id="ttd",
+        marks=(
+            "stopped_at_progression",
+            "toxicity_stop",
+            "planned_stop",
+            "untreatable",
+            "refractory",
+            "converted",
+            *DEATHS,
+        ),
+    ),
     Endpoint(id="tace_pfs", marks=("untreatable", "refractory", *DEATHS)),
-    Endpoint(id="ttf_randomised", marks=("progression", "progression_forbids_surgery", "not_resected", "recurrence", "toxicity_stop", "next_line", *DEATHS), origin="randomise"),
+    Endpoint(
+        id="ttf_randomised",
+        marks=(
+            "progression",
+            "progression_forbids_surgery",
+            "not_resected",
+            "recurrence",
+            "toxicity_stop",
+            "next_line",
+            *DEATHS,
+        ),
+        origin="randomise",
+    ),
     Endpoint(id="os_randomised", marks=DEATHS, origin="randomise"),
     Endpoint(id="response", marks=("response_observed",)),
 )
@@ -43,21 +67,42 @@ def _entry() -> tuple[Chance, Chance, Decision]:
             label="entry",
             branches=(
                 Branch(name="with_tumour", weight=1.0 - enter, updates={"long_lived": _fate()}, to="initial_treatment"),
-                Branch(name="after_curative_treatment", weight=enter, mark="cleared", updates={"long_lived": _fate(), **resectable.entered_cleared()}, to="disease_free"),
+                Branch(
+                    name="after_curative_treatment",
+                    weight=enter,
+                    mark="cleared",
+                    updates={"long_lived": _fate(), **resectable.entered_cleared()},
+                    to="disease_free",
+                ),
             ),
         ),
-        Chance(name="no_treatment", label="no anti-tumour treatment", branches=(Branch(name="none", weight=1.0, updates=common.supportive(), to="supportive"),)),
+        Chance(
+            name="no_treatment",
+            label="no anti-tumour treatment",
+            branches=(Branch(name="none", weight=1.0, updates=common.supportive(), to="supportive"),),
+        ),
         Decision(
             name="initial_treatment",
             label="initial treatment",
             actions={
-                "operate": Edge(to="awaiting_curative", updates=resectable.planned(resectable.RESECTION, p("timing.wait_surgery_first_months"))),
+                "operate": Edge(
+                    to="awaiting_curative",
+                    updates=resectable.planned(resectable.RESECTION, p("timing.wait_surgery_first_months")),
+                ),
                 "neoadjuvant": Edge(
                     to="awaiting_curative",
-                    updates={**resectable.planned(resectable.NEOADJUVANT, p("timing.wait_neoadjuvant_months")), "adjuvant_planned": 1.0},
+                    updates={
+                        **resectable.planned(resectable.NEOADJUVANT, p("timing.wait_neoadjuvant_months")),
+                        "adjuvant_planned": 1.0,
+                    },
                 ),
-                "ablate": Edge(to="awaiting_curative", updates=resectable.planned(resectable.ABLATION, p("timing.wait_ablation_months"))),
-                "tace": Edge(to="start_local", local="tace", updates={"session_in": p("tace.first_session_wait_months")}),
+                "ablate": Edge(
+                    to="awaiting_curative",
+                    updates=resectable.planned(resectable.ABLATION, p("timing.wait_ablation_months")),
+                ),
+                "tace": Edge(
+                    to="start_local", local="tace", updates={"session_in": p("tace.first_session_wait_months")}
+                ),
                 "haic": Edge(to="start_local", local="haic", updates={"haic_in": p("tace.first_session_wait_months")}),
                 "start_systemic": Edge(to="start_systemic"),
                 "supportive": Edge(to="no_treatment"),
@@ -93,6 +138,3 @@ def pathway() -> Pathway:
         tag=("phase", "decompensated"),
         age_years="age",
     )
-
-
-__all__ = ["DEATHS", "ENDPOINTS", "pathway"]

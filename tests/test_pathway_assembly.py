@@ -1,0 +1,102 @@
+"""Assembly of a scenario: what is summed, what drugs cost, whom it is about."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from simhcc.assembly import COST_CATEGORIES, assemble, doses, drug_costs
+from simhcc.errors import InputError
+from simhcc.expressions import as_expression, evaluate
+from simhcc.inputs import load_parameters, load_scenario
+from simhcc.model import as_values
+from simhcc.pathway.regimens import BY_ID
+from simhcc.simulation import simulate
+
+SCENARIOS = ("resectable", "intermediate", "advanced", "national")
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_shipped_scenarios_name_strategies_of_their_setting_and_a_population(name: str) -> None:
+    scenario = load_scenario(name)
+    assert scenario.setting == name and scenario.population.is_file()
+    assert scenario.comparator in [s.id for s in scenario.strategies]
+    assert scenario.subgroups and scenario.label.zh
+
+
+def test_costs_add_up_and_discounting_lowers_what_it_should() -> None:
+    scenario = replace(load_scenario("national"), patients=2048)
+    evaluation, values, cohort = assemble(scenario, scenario.load_parameters())
+    outcomes = simulate(evaluation, values, cohort, patients=2048)
+    means = {name: outcomes.means[0, :, outcomes.column(name)] for name in outcomes.columns[: 5 + len(COST_CATEGORIES)]}
+    parts = sum(means[f"cost_{category}"] for category in COST_CATEGORIES)
+    assert np.allclose(parts, means["cost"], rtol=1e-12)
+    assert all((means[f"cost_{category}"] > 0).all() for category in COST_CATEGORIES)
+    assert (means["ly"] < means["ly_undiscounted"]).all() and (means["qaly"] < means["qaly_undiscounted"]).all()
+    # Quality of life lies between that of supportive care and that of the disease-free.
+    weight = means["qaly_undiscounted"] / means["ly_undiscounted"]
+    assert ((weight > 0.5) & (weight < 0.85)).all()
+
+
+def test_draws_give_an_axis_and_other_patients() -> None:
+    scenario = replace(load_scenario("advanced"), patients=1024, iterations=3)
+    evaluation, values, cohort = assemble(scenario, scenario.load_parameters())
+    assert all(np.asarray(value).shape[0] == 3 for value in values.values())
+    assert len(cohort["age"]) == 3 * 1024
+    two = replace(evaluation, strategies=evaluation.strategies[3:5], comparator=None)
+    outcomes = simulate(two, values, cohort, patients=1024, fresh_patients=True)
+    qaly = outcomes.per_draw("qaly").to_numpy()
+    assert (
+        np.isfinite(qaly).all() and (np.ptp(qaly, axis=0) > 0.0).all() and len(np.unique(outcomes.means[:, 0, 0])) == 3
+    )
+
+
+def test_the_societal_perspective_is_refused_and_the_payer_pays_a_share() -> None:
+    scenario = replace(load_scenario("advanced"), patients=64)
+    parameters = scenario.load_parameters()
+    with pytest.raises(InputError, match="indirect costs"):
+        assemble(replace(scenario, perspective="societal"), parameters)
+    small = replace(scenario, patients=1024, strategies=scenario.strategies[:1], comparator=scenario.strategies[0].id)
+    cost = []
+    for perspective in ("healthcare_system", "payer"):
+        evaluation, values, cohort = assemble(replace(small, perspective=perspective), parameters)
+        outcomes = simulate(evaluation, values, cohort, patients=1024)
+        cost.append(float(outcomes.means[0, 0, outcomes.column("cost")]))
+    assert math.isclose(cost[1], 0.7 * cost[0], rel_tol=1e-12)
+
+
+def test_whole_vials_by_weight_unless_they_are_shared() -> None:
+    base = load_parameters().base_values()
+    weight = np.array([59.9, 60.0, 61.0])
+    whole = doses(weight, base)
+    # 15 mg/kg in vials of 100 mg: 8.985, 9.0 and 9.15 vials; lenvatinib 8 mg below 60 kg and 12 mg from there, tablets of 4 mg.
+    assert whole["vials_bevacizumab"].tolist() == [9.0, 9.0, 10.0]
+    assert whole["tablets_lenvatinib"].tolist() == [2.0, 3.0, 3.0]
+    shared = doses(weight, {**base, "economics.vial_sharing": 1.0})
+    assert np.allclose(shared["vials_bevacizumab"], [8.985, 9.0, 9.15])
+
+
+def _amounts(regimen: str, changes: dict[str, float] | None = None) -> list[tuple[float, float, str | None]]:
+    parameters = load_parameters()
+    values = as_values({**parameters.base_values(), **(changes or {})})
+    number = lambda x: float(np.asarray(evaluate(as_expression(x), values)).ravel()[0])  # noqa: E731
+    return [(number(c.amount), number(c.period) * 30.44, c.per) for c in drug_costs(BY_ID[regimen], parameters)]
+
+
+def test_drug_costs_by_hand() -> None:
+    # Sorafenib: 800 mg a day in tablets of 200 mg, 80 % of the dose, 28 days, 30 yuan each.
+    assert _amounts("sorafenib") == [(pytest.approx(4 * 28 * 0.8 * 30.0), pytest.approx(28.0), None)]
+    # List prices instead: 95 yuan.
+    assert _amounts("sorafenib", {"structure.list_prices": 1.0})[0][0] == pytest.approx(4 * 28 * 0.8 * 95.0)
+    # Atezolizumab one vial of 14,760 at 95 %, one infusion, bevacizumab by vials at 90 %; every 21 days.
+    atezolizumab, infusion, bevacizumab = _amounts("atezo_bev")
+    assert atezolizumab[0] == pytest.approx(0.95 * 14760.0) and atezolizumab[1] == pytest.approx(21.0)
+    assert infusion[0] == pytest.approx(411.92)
+    assert bevacizumab == (pytest.approx(0.9 * 1150.0), pytest.approx(21.0), "vials_bevacizumab")
+    # 1,120 mg of durvalumab are two vials of 500 mg and one of 120 mg.
+    assert _amounts("durva_bev")[0][0] == pytest.approx(0.95 * (2 * 4160.0 + 1395.0), rel=1e-6) or any(
+        amount == pytest.approx(0.95 * (2 * 4160.0 + 1395.0)) for amount, _, _ in _amounts("durva_bev")
+    )

@@ -587,6 +587,29 @@ def test_age_bands_weigh_what_accrues_in_time(reward: Reward, expected: float) -
     assert math.isclose(one_patient(graph, channel, reward, cohort={"age": np.array([69.5])}), expected)
 
 
+@pytest.mark.parametrize(
+    ("marks", "endpoint", "expected"),
+    [
+        ((2.0, 7.0), Endpoint(id="e", marks=("m", "dead")), 2.0),
+        ((2.0, 7.0), Endpoint(id="e", marks=("dead",), origin="m"), 18.0),
+        # A mark that is also the origin must come again.
+        ((2.0, 7.0), Endpoint(id="e", marks=("m", "dead"), origin="m"), 5.0),
+        ((2.0,), Endpoint(id="e", marks=("m", "dead"), origin="m"), 18.0),
+        ((), Endpoint(id="e", marks=("m",)), 30.0),
+        ((), Endpoint(id="e", marks=("dead",), origin="m"), math.nan),
+    ],
+)
+def test_an_endpoint_is_the_first_of_its_marks_after_its_origin(
+    marks: tuple[float, ...], endpoint: Endpoint, expected: float
+) -> None:
+    graph = timed(*marks, 99.0, death=20.0)  # the mark exists, though nobody lives to month 99
+    question = evaluation(graph, endpoints=(endpoint,), horizon=40.0, restrictions=(30.0,), landmarks=(4.0, 5.0))
+    found = simulate(question, {}, patients=1, threads=1)
+    assert found.columns[1:] == ("e_4m", "e_5m", "e_rmst_30")
+    alive = [math.nan if math.isnan(expected) else float(expected > month) for month in (4.0, 5.0)]
+    assert np.array_equal(found.means[0, 0, 1:], [*alive, expected], equal_nan=True)
+
+
 def test_the_plain_engine_runs_the_evaluation_too() -> None:
     question, numbers = clinic_evaluation()
     cohort = clinic_full_cohort(20)

@@ -655,6 +655,33 @@ def test_a_multiplier_that_is_not_a_number_stops_the_run_and_names_the_patient(p
         kernel_histories(graph, patients=10, horizon=50.0, cohort={"z": z}, first_patient=100)
 
 
+def test_a_multiplier_that_becomes_no_number_within_a_stay_stops_the_run_and_names_the_patient() -> None:
+    less = Scheduled(name="less", to="STAY", first=1.0, updates={"z": attribute("z") - 1.5})
+    die = dying(0.01, log_multiplier=log(attribute("z")))
+    graph = pathway(only("a", die, less), DEAD, attributes=(Attribute(name="z"),))
+    with pytest.raises(SimulationError, match=r"patient 2 .*not a number"):
+        kernel_histories(graph, patients=4, horizon=50.0, cohort={"z": [9.0, 9.0, 1.0, 9.0]})
+
+
+@pytest.mark.parametrize("use", ["update", "condition", "switch"])
+def test_a_value_that_is_not_a_number_stops_the_run_wherever_it_is_used(use: str) -> None:
+    wrong = log(attribute("z"))
+    events: dict[str, Any] = {
+        "update": Scheduled(name="event", to="STAY", first=1.0, updates={"y": wrong}),
+        "switch": Scheduled(name="event", to="STAY", first=1.0, when=wrong),
+        "condition": Scheduled(name="event", to="plan", first=1.0),
+    }
+    rows = (Row(do="go", when=wrong), Row(do="go")) if use == "condition" else (Row(do="go"),)
+    graph = pathway(
+        only("a", NOBODY, events[use], Scheduled(name="other", to="plan", first=9.0)),
+        Decision(name="plan", actions={"go": Edge(to="STAY")}, default=rows),
+        DEAD,
+        attributes=(Attribute(name="z"), Attribute(name="y", initial=0.0)),
+    )
+    with pytest.raises(SimulationError, match=r"patient 1 .*not a number"):
+        kernel_histories(graph, patients=3, horizon=5.0, cohort={"z": [2.0, -1.0, 3.0]})
+
+
 def test_a_first_time_that_is_not_a_number_stops_the_run_and_names_the_patient() -> None:
     event = Scheduled(name="event", to="dead", first=log(attribute("z")))
     graph = pathway(only("a", NOBODY, event), DEAD, attributes=(Attribute(name="z"),))
@@ -900,6 +927,19 @@ def test_instants_at_different_times_do_not_add_up() -> None:
     )
     (life,) = same_as_oracle(graph, patients=1, horizon=100.0)
     assert len(life.visits) == 1
+
+
+def test_instants_at_different_times_do_not_add_up_on_a_way_without_return() -> None:
+    def chances(prefix: str, last: str) -> list[Chance]:
+        names = [f"{prefix}{number}" for number in range(40)] + [last]
+        return [
+            Chance(name=one, branches=(Branch(name="on", weight=1.0, to=to),)) for one, to in itertools.pairwise(names)
+        ]
+
+    go = Scheduled(name="go", to="d0", first=1.0)
+    graph = pathway(*chances("c", "a"), only("a", NOBODY, go), *chances("d", "b"), only("b", NOBODY), DEAD)
+    (life,) = same_as_oracle(graph, patients=1, horizon=2.0)
+    assert [visit.state for visit in life.visits] == ["a", "b"]
 
 
 def ticking(period: float, to: str = "STAY") -> Pathway:

@@ -10,6 +10,7 @@ from simhcc.expressions import (
     exp,
     log,
     lookup,
+    maximum,
     minimum,
     parameter,
     standard_normal,
@@ -114,7 +115,12 @@ def _operation() -> Chance:
     )
     not_resected = where(
         neoadjuvant,
-        p("surgery.p_not_resected_neoadjuvant") - p("treatments.neoadjuvant_camre_rivo.p_progression_prevents_surgery"),
+        # Of all who are not resected, those whose progression forbids it are counted apart; a draw may have more of them.
+        maximum(
+            0.0,
+            p("surgery.p_not_resected_neoadjuvant")
+            - p("treatments.neoadjuvant_camre_rivo.p_progression_prevents_surgery"),
+        ),
         p("surgery.p_not_resected_surgery_first"),
     )
     major = (p("surgery.major_if_diameter_over_cm") < DIAMETER) | attribute("cirrhosis") | attribute("varices")

@@ -340,7 +340,7 @@ def drawn(purpose: str, chance: Operand) -> Expression:
 
 
 def count(purpose: str, mean: Operand, most: int) -> Expression:
-    """A count of at least 1 with the given mean: 1 plus a geometric number, at most `most`."""
-    q = 1.0 - 1.0 / as_expression(mean)
+    """A count of at least 1 with the given mean: 1 plus a geometric number, at most `most`; a mean below 1 counts as 1."""
+    q = maximum(0.0, 1.0 - 1.0 / as_expression(mean))
     steps = log(uniform(purpose)) / log(q)
     return minimum(1.0 + floor(steps), float(most))

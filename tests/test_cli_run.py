@@ -93,7 +93,7 @@ def test_several_iterations_have_an_interval_and_a_table_of_their_own(project: P
     assert list(table["iteration"]) == sorted([*range(1, 9)] * 2)
     for strategy, outcomes in found["strategies"].items():
         mine = table[table["strategy"] == strategy]
-        for name in ("ly", "cost", "os_60m"):
+        for name in ("ly", "cost", "os_60m", "median_pfs_months"):
             assert outcomes[name]["mean"] == pytest.approx(mine[name].mean(), rel=1e-12)
             assert outcomes[name]["mcse"] == pytest.approx(mine[name].std() / 8**0.5, rel=1e-9)
             low, high = mine[name].quantile([0.025, 0.975])

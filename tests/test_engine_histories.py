@@ -549,6 +549,7 @@ def test_time_to_death_is_counted_back_from_death_only(death: float | None, expe
     [
         (3.0, 0.0, None, 4.0),
         (3.0, 1.0, None, 4.0),
+        (3.0, 7.0, None, 2.0),
         (4.0, 0.0, None, 3.0),
         (3.0, 0.0, 2.0, 2.0),
         (0.1, 0.0, None, 120.0),

@@ -379,6 +379,9 @@ def _kept_times(
         latent = kept[p, store + at.KEPT_TIME]
         reals[_LATENT, k] = latent
         multiplier = reals[_MULTIPLIER, k]
+        if multiplier != multiplier:
+            reals[_LATENT, k] = multiplier
+            continue
         fired = (not life) and integers[at.FIRED, p] == place
         undrawn = life and kept[p, store + at.KEPT_THRESHOLD] != kept[p, store + at.KEPT_THRESHOLD]
         moved = False

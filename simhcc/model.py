@@ -544,7 +544,8 @@ class _Builder:
         size[at.SIZE_CELLS] = states * local * systemic * tag
         size[at.SIZE_MARKS] = len(self.names.marks)
         size[at.SIZE_TAG_ATTRIBUTES] = len(tags)
-        size[at.SIZE_REPEATS] = int(self.repeats())
+        instants = sum(isinstance(node, (Chance, Decision)) for node in self.pathway.nodes)
+        size[at.SIZE_REPEATS] = int(self.repeats() or instants > at.MOST_INSTANTS)
         return at.Model(
             nodes=_ints(nodes, at.NODE_COLUMNS),
             transitions=_ints(self.transitions, at.TRANSITION_COLUMNS),

@@ -233,6 +233,17 @@ def test_a_multiplier_that_changes_and_changes_back_follows_the_closed_form() ->
     assert close(found, np.interp(thresholds("a/die", PATIENTS), consumed, knots), 1e-10)
 
 
+@pytest.mark.parametrize("months", [MONTHS, MONTHS_IN_STATE])
+def test_a_multiplier_that_depends_on_time_is_looked_at_whenever_something_happens_in_the_stay(months: Operand) -> None:
+    # The visits change nothing else. From each the hazard is 0.02 exp(0.1 t) with t the month of the visit.
+    visit = Scheduled(name="visit", to="STAY", first=3.0, period=3.0)
+    graph = pathway(only("a", dying(0.02, log_multiplier=0.1 * months), visit), DEAD)
+    found = times(same_as_oracle(graph, patients=PATIENTS, horizon=1e4))
+    knots = 3.0 * np.arange(40)
+    consumed = np.concatenate([[0.0], np.cumsum(3.0 * 0.02 * np.exp(0.1 * knots[:-1]))])
+    assert close(found, np.interp(thresholds("a/die", PATIENTS), consumed, knots), 1e-10)
+
+
 def test_a_clock_of_treatment_starts_again_when_the_treatment_does() -> None:
     # H(u) = (u / 12)^2 with u since the start of treatment: 5 months, then from 0 again after the restart at 5.
     again = Scheduled(name="again", to="STAY", first=5.0, local="tace", restart=True)
@@ -499,6 +510,17 @@ def test_a_latent_event_is_not_undone_by_what_happens_before_the_scan() -> None:
     )
     lives = same_as_oracle(graph, patients=PATIENTS, horizon=100.0)
     assert np.array_equal(times(lives), np.where(thresholds("a/progress", PATIENTS) / 0.2 <= 3.0, 12.0, np.inf))
+
+
+def test_two_latent_events_take_effect_at_one_scan() -> None:
+    # The first returns to the stay; the second must not wait for the scan after.
+    events = [
+        Transition(name="x", to="STAY", hazard=exponential(50.0), seen_at_scan="scan", mark="x"),
+        Transition(name="y", to="dead", hazard=exponential(50.0), seen_at_scan="scan", mark="y"),
+    ]
+    schedule = ScanSchedule(name="scan", segments=((6.0, 6.0),))
+    for life in same_as_oracle(pathway(only("a", *events), DEAD, schedules=(schedule,)), patients=20, horizon=50.0):
+        assert life.marks == [Mark("x", 6.0), Mark("y", 6.0), Mark("dead", 6.0)]
 
 
 def test_scans_can_count_from_a_time_kept_in_an_attribute() -> None:

@@ -40,7 +40,7 @@ from engine_tools import (
 from oracle import Life
 
 from simhcc import outcomes
-from simhcc.expressions import MONTHS, attribute, log, parameter
+from simhcc.expressions import MONTHS, attribute, log, parameter, uniform
 from simhcc.graph import (
     Attribute,
     Branch,
@@ -238,6 +238,18 @@ def test_a_rule_that_never_applies_changes_nothing() -> None:
         never = Row(do="palliative", when=(MONTHS < 0.0) & (attribute("line") > 7.0), local="tace")
         longer = replace(strategy, tables={"plan": (never, never, *strategy.tables["plan"])})
         assert clinic_lives(graph, strategy, numbers) == clinic_lives(graph, longer, numbers)
+
+
+def test_the_luck_of_a_row_does_not_depend_on_its_place_in_the_table() -> None:
+    x = attribute("x")
+    out = Scheduled(name="out", to="plan", first=1.0 + x)
+    plan = Decision(name="plan", actions={"go": Edge(to="a", mark="planned")}, default=(Row(do="go"),))
+    graph = pathway(plan, only("a", dying(0.05), out), DEAD, attributes=(Attribute(name="x", initial=0.0),))
+    row = Row(do="go", updates={"x": uniform("wait")})
+    short, long = (Strategy(id="s", tables={"plan": rows}) for rows in ((row,), (Row(do="go", when=x > 9.0), row)))
+    lives = kernel_histories(graph, short, patients=100, horizon=60.0)
+    assert lives == kernel_histories(graph, long, patients=100, horizon=60.0)
+    assert len({mark.time for life in lives for mark in life.marks}) > 500
 
 
 def test_a_strategy_that_differs_only_by_a_hazard_ratio_of_one_is_the_same() -> None:

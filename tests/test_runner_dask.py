@@ -205,7 +205,8 @@ def test_a_scheduler_and_workers_started_by_hand_give_the_same_bits(tmp_path):
 
 
 def test_a_scheduler_that_dies_leaves_what_is_finished(tmp_path):
-    job = jobs.walk_job(60, seconds=0.02)
+    flag = tmp_path / "flag"  # until it is there the cluster cannot finish, however late the scheduler is killed
+    job = jobs.simple_job("hold_from", n=20, at=6, flag=str(flag))
     with scheduler_by_hand(tmp_path) as (scheduler, address), worker_by_hand(address, "--no-nanny"):
         results = run(job, tmp_path / "run", dask=address)
         with pytest.raises(SimulationError, match="Dask"):
@@ -213,6 +214,7 @@ def test_a_scheduler_that_dies_leaves_what_is_finished(tmp_path):
                 if shard.index == 4:
                     scheduler.kill()
                     scheduler.wait()
+    flag.touch()
     results = run(job, tmp_path / "run", resume=True).finish()
     assert results.reused >= 5
     assert shard_files(tmp_path / "run") == local(job, tmp_path / "local")

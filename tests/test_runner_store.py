@@ -35,9 +35,11 @@ def files(folder):
     }
 
 
-def child(*arguments, **options):
+def child(*arguments, held=False, **options):
+    """The shared analysis in a process of its own; one that is held never computes its last two shards."""
     command = [sys.executable, str(HERE / "test_runner_jobs.py"), *map(str, arguments)]
-    return subprocess.Popen(command, env=ENVIRONMENT, **options)
+    hold = {"HOLD_FROM_DRAW": str(2 * jobs.SHARDS - 4)} if held else {}
+    return subprocess.Popen(command, env={**ENVIRONMENT, **hold}, **options)
 
 
 def reference(tmp_path, seconds):
@@ -56,7 +58,7 @@ def test_a_run_killed_at_ten_random_moments_and_resumed_gives_the_same_bytes(tmp
     for trial in range(10):
         folder = tmp_path / str(trial)
         after, delay = moments.randrange(jobs.SHARDS - 8), moments.random() * 0.02
-        process = child(folder, seconds)
+        process = child(folder, seconds, held=True)
         while process.poll() is None and len(list(folder.glob("shards/*.shard"))) < after:
             time.sleep(0.001)
         time.sleep(delay)
@@ -373,7 +375,7 @@ def test_an_error_of_the_caller_keeps_what_is_finished(tmp_path):
 
 
 def test_a_second_process_is_told_who_holds_the_folder(tmp_path):
-    process = child(tmp_path, 0.2)
+    process = child(tmp_path, 0.2, held=True)
     try:
         while not list(tmp_path.glob("shards/*.shard")):
             assert process.poll() is None

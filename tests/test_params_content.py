@@ -40,6 +40,7 @@ STRATEGIES = ids("""
     tace_stride_len systemic_first haic_systemic burden_stratified conversion_resection conversion_no_surgery
     resectability_then_burden best_supportive_care sorafenib lenvatinib atezo_bev sintilimab_bev camre_rivo stride
     len_pembro nivo_ipi atezo_bev_tiragolumab atezo_bev_ipilimumab conversion_surgery on_demand_local response_adapted
+    haic_alone run_in_then_resection run_in_then_continued
 """)
 EVENTS = ids("""
     recurrence death progression not_resected progression_forbids_surgery untreatable refractory toxicity_stop next_line
@@ -454,7 +455,7 @@ def test_trial_file(path: Path) -> None:
     assert (PARAMS / "populations" / f"{trial['population']}.yaml").is_file()
     arms = {arm["id"]: arm for arm in trial["arms"]}
     assert len(arms) == len(trial["arms"])
-    assert {arm["strategy"] for arm in arms.values()} <= STRATEGIES
+    assert {name for arm in arms.values() for name in arm.get("mix", [arm.get("strategy")])} <= STRATEGIES
     whole = [arm["n"] for arm in arms.values() if "subset_of" not in arm]
     assert sum(whole) <= design["n"]
     if len(whole) == len(design["allocation"]) and "allocation_note" not in design:
@@ -508,7 +509,9 @@ def test_landmarks_fall_and_agree_with_the_median(path: Path) -> None:
 @pytest.mark.parametrize("path", TRIALS, ids=lambda path: path.stem)
 def test_overall_survival_contrasts_of_combination_trials_are_held_out(path: Path) -> None:
     trial = read_yaml(path).tree
-    combined = {arm["id"] for arm in trial["arms"] if re.match(r"tace_(?!sequential)|perioperative", arm["strategy"])}
+    combined = {
+        arm["id"] for arm in trial["arms"] if re.match(r"tace_(?!sequential)|perioperative", arm.get("strategy", ""))
+    }
     for row in [*trial["targets"], *trial["contrasts"]]:
         if row["endpoint"] == "OS" and row["arm"] in combined:
             assert row["use"] != "fit", row

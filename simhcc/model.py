@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -536,6 +536,7 @@ class _Builder:
         size[at.SIZE_START] = self.position[self.pathway.start]
         size[at.SIZE_LOCAL], size[at.SIZE_SYSTEMIC], size[at.SIZE_TAGS] = local, systemic, tag
         size[at.SIZE_STORE], size[at.SIZE_LIFE] = self.store, len(self.life)
+        size[at.SIZE_RECORDS] = -(-self.store // at.KEPT) * at.KEPT
         size[at.SIZE_REGISTERS] = self.programs.registers
         age = self.pathway.age_years
         size[at.SIZE_AGE_ATTRIBUTE] = self.programs.attribute[age] if age is not None else 0
@@ -585,6 +586,7 @@ class _Builder:
                 self.schedule_event(node, event)
             row[at.NODE_SCHEDULED_END] = len(self.scheduled)
             row[at.NODE_CAN_STAY] = int(self.can_stay(node))
+            row[at.NODE_HAS_LIFE] = int(any(t.threshold == "life" for t in node.transitions))
         elif isinstance(node, Chance):
             row[at.NODE_KIND] = at.CHANCE
             row[at.NODE_PURPOSE] = self.programs.purpose(node.name)
@@ -612,6 +614,7 @@ class _Builder:
             # Rows of decision tables move when a table changes, so their luck is addressed by the node alone.
             luck_place = place.split("/row ")[0]
             row[at.EDGE_PROGRAM] = self.programs.updates(edge.updates, luck_place)
+        row[at.EDGE_CHANGES] = self.changes(edge.updates)
         row[at.EDGE_USES_LUCK] = int(any(c[0] == at.LOAD_UNIFORM for c in self.programs.code[before:]))
         if edge.local is not None:
             row[at.EDGE_LOCAL] = self.names.local.index(edge.local)
@@ -621,6 +624,11 @@ class _Builder:
         row[at.EDGE_DESTINATION] = -1 if edge.to == STAY else self.position[edge.to]
         self.edges.append(row)
         return len(self.edges) - 1
+
+    def changes(self, attributes: Iterable[str]) -> int:
+        """The bits of CHANGED that stand for these attributes."""
+        places = {self.programs.attribute[name] % at.CHANGED_ATTRIBUTE_BITS for name in attributes}
+        return sum(1 << at.CHANGED_ATTRIBUTE_BIT + place for place in places)
 
     def repeats(self) -> bool:
         """Whether the graph has a circle, or an edge that returns to a stay."""
@@ -690,12 +698,15 @@ class _Builder:
                 )
             row[at.TRANSITION_STRATA_ATTRIBUTE] = self.programs.attribute[by]
         row[at.TRANSITION_CLOCK] = int(transition.clock)
-        row[at.TRANSITION_TIMED] = 0
+        row[at.TRANSITION_TIMED] = row[at.TRANSITION_DEPENDS] = 0
         if transition.log_multiplier is not None:
             logarithm = self.programs.resolved(transition.log_multiplier)
             if depends_on_patient(logarithm):
                 row[at.TRANSITION_PROGRAM] = self.programs.values([logarithm], name)
                 row[at.TRANSITION_TIMED] = int(any(leaves(logarithm, "builtin")))
+                row[at.TRANSITION_DEPENDS] = self.changes(str(name) for name in leaves(logarithm, "attribute"))
+                if any(leaves(logarithm, "receiving")):
+                    row[at.TRANSITION_DEPENDS] |= at.CHANGED_LOCAL | at.CHANGED_SYSTEMIC
             else:
                 row[at.TRANSITION_MULTIPLIER] = self.numbers.add(self.multiplier(logarithm, name))
         row[at.TRANSITION_EDGE] = self.edge(name, transition)
@@ -713,6 +724,10 @@ class _Builder:
         if acting and transition.threshold == "life":
             raise ModelError(f"transition {name}: treatments cannot act on a threshold for life; use a log multiplier")
         row[at.TRANSITION_HAS_EFFECT] = int(acting)
+        if acting or int(transition.clock) in (at.CLOCK_LOCAL, at.CLOCK_SYSTEMIC):
+            row[at.TRANSITION_DEPENDS] |= at.CHANGED_LOCAL | at.CHANGED_SYSTEMIC
+        row[at.TRANSITION_FIRES] = 1 << at.CHANGED_FIRED_BIT + row[at.TRANSITION_STORE] % at.CHANGED_FIRED_BITS
+        row[at.TRANSITION_DEPENDS] |= row[at.TRANSITION_FIRES]
         self.transitions.append(row)
 
     def multiplier(self, logarithm: Expression, place: str) -> Floats:

@@ -72,7 +72,7 @@ class Work(NamedTuple):
     reals: Floats
     integers: Ints
     kept: Floats
-    """(block, kept thresholds x KEPT)"""
+    """(block, times and records of kept thresholds)"""
     lists: NDArray[np.uint64]
     queued: Ints
     groups: Ints
@@ -638,6 +638,13 @@ def stack(models: list[at.Model]) -> at.Model:
     return at.Model(*fields)
 
 
+def _in_cache_lines(rows: int, columns: int) -> Floats:
+    """Zeros whose rows start with a line of the processor's caches; `columns` is a multiple of eight."""
+    memory = np.zeros(8 * (rows * columns + 8), dtype=np.uint8)
+    begin = -memory.ctypes.data % 64
+    return memory[begin : begin + 8 * rows * columns].view(np.float64).reshape(rows, columns)
+
+
 def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work:
     """Buffers of one thread for blocks of up to `block` patients. `models` are stacked."""
     size = models.size.max(axis=0)
@@ -656,8 +663,8 @@ def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work
     buffer = 4 * block + PADDING
     return Work(
         reals=np.zeros((at.REALS + registers + scheduled + attributes, width)),
-        integers=np.zeros((at.INTEGERS + nodes + store + 2 * scheduled, width), dtype=np.int64),
-        kept=np.zeros((width, at.KEPT * store)),
+        integers=np.zeros((at.INTEGERS + nodes + 2 * scheduled, width), dtype=np.int64),
+        kept=_in_cache_lines(width, int(size[at.SIZE_RECORDS]) + at.KEPT * store),
         lists=np.zeros((at.LISTS + 2 * nodes, width), dtype=np.uint64),
         queued=np.zeros(2 * nodes, dtype=np.int64),
         groups=np.zeros(edges + 2, dtype=np.int64),

@@ -14,7 +14,7 @@ import numpy as np
 
 from simhcc.engine import layout as at
 from simhcc.engine.arithmetic import exp_, log_
-from simhcc.engine.compiled import entry, inline, part
+from simhcc.engine.compiled import entry, inline, merged, part
 from simhcc.engine.effects import active_effect, next_scan, solve_under_effects, spend_under_effects, step_at
 from simhcc.engine.hazards import cumulative, cumulative_block, inverse, inverse_block
 from simhcc.engine.programs import run_program
@@ -43,6 +43,7 @@ _RATE = at.TEMPORARY + 13
 _NEW_SPEED = at.TEMPORARY + 14
 _NEW_OWN = at.TEMPORARY + 15
 _CHOICE = at.TEMPORARY + 16
+_SINCE = at.TEMPORARY + 17
 
 
 @inline
@@ -96,12 +97,12 @@ def begin_block(model, reals, integers, kept, lists, queued, cohort, column, ini
         for k in range(count):
             integers[row, k] = 0
     for life in range(size[at.SIZE_LIFE]):
-        store = at.KEPT * (size[at.SIZE_STORE] - 1 - life)
+        record = size[at.SIZE_RECORDS] + at.KEPT * (size[at.SIZE_STORE] - 1 - life)
         for k in range(count):
-            kept[k, store + at.KEPT_THRESHOLD] = np.nan
-            kept[k, store + at.KEPT_MULTIPLIER] = np.nan
+            kept[k, record + at.KEPT_THRESHOLD] = np.nan
+            kept[k, record + at.KEPT_MULTIPLIER] = np.nan
     origins = at.REALS + size[at.SIZE_REGISTERS]
-    counters = at.INTEGERS + size[at.SIZE_NODES] + size[at.SIZE_STORE]
+    counters = at.INTEGERS + size[at.SIZE_NODES]
     for event in range(size[at.SIZE_SCHEDULED]):
         for k in range(count):
             reals[origins + event, k] = np.nan
@@ -142,24 +143,26 @@ def _close_visit(p, treated, reals, integers, visit_reals, visit_integers, fille
     return filled
 
 
-@part
-def _multipliers(model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1):
-    """Fill the row of multipliers for the listed patients."""
+@merged
+def _multipliers(
+    model, draw, node, transition, reals, integers, lists, row, count, attributes, patient0, luck, k0, k1
+):
+    """Fill the row of multipliers for the patients lists[row, :count]."""
     program = model.transitions[transition, at.TRANSITION_PROGRAM]
     number = model.transitions[transition, at.TRANSITION_MULTIPLIER]
     if program >= 0:
         run_program(
             model.code, model.programs[program], model.programs[program + 1], model.numbers, draw, reals, integers,
-            lists, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1,
+            lists, row, 0, count, attributes, node, patient0, luck, k0, k1,
         )  # fmt: skip
         for k in range(count):
             reals[_MULTIPLIER, k] = _limited_exp(reals[at.REALS, k])
-        return
-    value = 1.0
-    if number >= 0:
-        value = model.numbers[draw, number]
-    for k in range(count):
-        reals[_MULTIPLIER, k] = value
+    else:
+        value = 1.0
+        if number >= 0:
+            value = model.numbers[draw, number]
+        for k in range(count):
+            reals[_MULTIPLIER, k] = value
 
 
 @inline
@@ -227,393 +230,509 @@ def _stratum(model, transition, attributes, reals, p):
     return level
 
 
+@inline
+def _seen(model, draw, scan, latent, p, reals, attributes):
+    """When a latent event takes effect: at the first scan that is due at or after it, and not before now."""
+    origin_of = model.scans[scan, at.SCAN_ORIGIN]
+    origin = 0.0
+    if origin_of >= at.ORIGIN_ATTRIBUTE:
+        origin = reals[attributes + origin_of - at.ORIGIN_ATTRIBUTE, p]
+    elif origin_of == at.CLOCK_STATE:
+        origin = reals[at.STAY_BEGAN, p]
+    elif origin_of == at.CLOCK_LOCAL:
+        origin = reals[at.LOCAL_START, p]
+    elif origin_of == at.CLOCK_SYSTEMIC:
+        origin = reals[at.SYSTEMIC_START, p]
+    return next_scan(max(latent, reals[at.NOW, p]), origin, model.scans, scan, model.segments, model.numbers, draw)
+
+
 @part
 def _fresh_times(
-    model, draw, node, transition, reals, integers, kept, lists, count, attributes, patient0, luck, k0, k1, horizon
+    model, draw, node, reals, integers, kept, lists, count, attributes, patient0, luck, k0, k1, horizon
 ):
-    """Draw thresholds and solve the times of one transition for patients who begin a stay; fills row _LATENT."""
+    """For patients who begin a stay: draw the thresholds of its transitions, solve their times, note the first.
+
+    Row _BEST receives the earliest time and _CHOICE its edge. Returns 1 if a time is not a number, which then is in
+    row _LATENT.
+    """
     size = model.size
     columns = model.transitions
-    purpose = np.uint64(columns[transition, at.TRANSITION_PURPOSE])
-    clock = columns[transition, at.TRANSITION_CLOCK]
-    program = columns[transition, at.TRANSITION_PROGRAM]
-    constant = 1.0
-    if columns[transition, at.TRANSITION_MULTIPLIER] >= 0:
-        constant = model.numbers[draw, columns[transition, at.TRANSITION_MULTIPLIER]]
     keep = model.nodes[node, at.NODE_CAN_STAY] == 1
-    has_effect = columns[transition, at.TRANSITION_HAS_EFFECT] == 1
-    store = at.KEPT * columns[transition, at.TRANSITION_STORE]
-    if program >= 0 or keep or has_effect:
-        _multipliers(model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1)
-    # The addresses lie side by side: a loop with look-ups in it would not become vector code.
-    for k in range(count):
-        reals[_WORK, k] = uniform(lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1)
-    for k in range(count):
-        reals[_WORK, k] = -log_(reals[_WORK, k])
-    if keep:
+    first_transition = model.nodes[node, at.NODE_TRANSITION_FIRST]
+    for transition in range(first_transition, model.nodes[node, at.NODE_TRANSITION_END]):
+        if columns[transition, at.TRANSITION_LIFE] >= 0:
+            continue
+        purpose = np.uint64(columns[transition, at.TRANSITION_PURPOSE])
+        clock = columns[transition, at.TRANSITION_CLOCK]
+        program = columns[transition, at.TRANSITION_PROGRAM]
+        place = columns[transition, at.TRANSITION_STORE]
+        record = size[at.SIZE_RECORDS] + at.KEPT * place
+        constant = 1.0
+        if columns[transition, at.TRANSITION_MULTIPLIER] >= 0:
+            constant = model.numbers[draw, columns[transition, at.TRANSITION_MULTIPLIER]]
+        has_effect = columns[transition, at.TRANSITION_HAS_EFFECT] == 1
+        if program >= 0 or keep or has_effect:
+            _multipliers(
+                model, draw, node, transition, reals, integers, lists, at.LIST, count, attributes, patient0, luck, k0, k1
+            )
+        # The addresses lie side by side: a loop with look-ups in it would not become vector code.
         for k in range(count):
-            reals[_THRESHOLD, k] = reals[_WORK, k]
-            reals[_OLD_RATE, k] = reals[_MULTIPLIER, k]
-    affected = False
-    stepped = 0
-    if has_effect:
-        # A steady effect is a change of rate and speed; one that is to change with time is solved apart, below.
+            reals[_WORK, k] = uniform(
+                lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1
+            )
         for k in range(count):
+            reals[_WORK, k] = -log_(reals[_WORK, k])
+        if keep:
+            for k in range(count):
+                reals[_THRESHOLD, k] = reals[_WORK, k]
+                reals[_OLD_RATE, k] = reals[_MULTIPLIER, k]
+        affected = False
+        stepped = 0
+        if has_effect:
+            # A steady effect is a change of rate and speed; one that is to change with time is solved apart, below.
+            for k in range(count):
+                p = lists[at.LIST, k]
+                reals[_SPEED, k] = 1.0
+                given = integers[at.LOCAL, p] + integers[at.SYSTEMIC, p]
+                if given + integers[at.LOCAL_PREVIOUS, p] + integers[at.SYSTEMIC_PREVIOUS, p] == 0:
+                    continue
+                local, local_off, local_origin, systemic, systemic_off, systemic_origin = _slots(
+                    model, draw, transition, False, reals, integers, p
+                )
+                if local >= 0 or systemic >= 0:
+                    affected = True
+                    rate, speed, end = step_at(model.effects, draw, local, local_off, local_origin, reals[_TIME, k])
+                    rate2, speed2, end2 = step_at(
+                        model.effects, draw, systemic, systemic_off, systemic_origin, reals[_TIME, k]
+                    )
+                    if end < np.inf or end2 < np.inf:
+                        reals[_SPEED, k] = np.nan
+                        integers[at.SOLVED, stepped] = k
+                        stepped += 1
+                    else:
+                        reals[_MULTIPLIER, k] = reals[_MULTIPLIER, k] * rate * rate2
+                        reals[_SPEED, k] = speed * speed2
+        if program >= 0 or affected:
+            for k in range(count):
+                reals[_WORK, k] = reals[_WORK, k] / reals[_MULTIPLIER, k]
+        elif constant != 1.0:
+            for k in range(count):
+                reals[_WORK, k] = reals[_WORK, k] / constant
+        if clock != at.CLOCK_STATE:
+            age_row = attributes + size[at.SIZE_AGE_ATTRIBUTE]
+            for k in range(count):
+                reals[_OWN, k] = _own_time(clock, lists[at.LIST, k], reals, reals[_TIME, k], age_row)
+        first_hazard = columns[transition, at.TRANSITION_HAZARD]
+        for stratum in range(columns[transition, at.TRANSITION_STRATA]):
+            family, p0, p1, cure, offset, knots = _hazard(model, first_hazard + stratum, draw)
+            if clock == at.CLOCK_STATE:
+                inverse_block(
+                    family, p0, p1, cure, model.tables, offset, knots, reals[_WORK], reals[_OTHER], count,
+                    integers[at.SCRATCH],
+                )  # fmt: skip
+            else:
+                cumulative_block(
+                    family, p0, p1, cure, model.tables, offset, knots, reals[_OWN], reals[_USED], count,
+                    integers[at.SCRATCH],
+                )  # fmt: skip
+                for k in range(count):
+                    reals[_USED, k] = reals[_USED, k] + reals[_WORK, k]
+                inverse_block(
+                    family, p0, p1, cure, model.tables, offset, knots, reals[_USED], reals[_OTHER], count,
+                    integers[at.SCRATCH],
+                )  # fmt: skip
+                for k in range(count):
+                    reals[_OTHER, k] = max(reals[_OTHER, k] - reals[_OWN, k], 0.0)
+            if affected:
+                for k in range(count):
+                    reals[_OTHER, k] = reals[_OTHER, k] / reals[_SPEED, k]
+            if stratum == 0:
+                for k in range(count):
+                    reals[_LATENT, k] = reals[_TIME, k] + reals[_OTHER, k]
+            else:
+                by = attributes + columns[transition, at.TRANSITION_STRATA_ATTRIBUTE]
+                for k in range(count):
+                    if reals[by, lists[at.LIST, k]] >= stratum:
+                        reals[_LATENT, k] = reals[_TIME, k] + reals[_OTHER, k]
+        for i in range(stepped):
+            k = integers[at.SOLVED, i]
             p = lists[at.LIST, k]
-            reals[_SPEED, k] = 1.0
-            given = integers[at.LOCAL, p] + integers[at.SYSTEMIC, p]
-            if given + integers[at.LOCAL_PREVIOUS, p] + integers[at.SYSTEMIC_PREVIOUS, p] == 0:
-                continue
             local, local_off, local_origin, systemic, systemic_off, systemic_origin = _slots(
                 model, draw, transition, False, reals, integers, p
             )
-            if local >= 0 or systemic >= 0:
-                affected = True
-                rate, speed, end = step_at(model.effects, draw, local, local_off, local_origin, reals[_TIME, k])
-                rate2, speed2, end2 = step_at(
-                    model.effects, draw, systemic, systemic_off, systemic_origin, reals[_TIME, k]
-                )
-                if end < np.inf or end2 < np.inf:
-                    reals[_SPEED, k] = np.nan
-                    integers[at.SOLVED, stepped] = k
-                    stepped += 1
-                else:
-                    reals[_MULTIPLIER, k] = reals[_MULTIPLIER, k] * rate * rate2
-                    reals[_SPEED, k] = speed * speed2
-    if program >= 0 or affected:
-        for k in range(count):
-            reals[_WORK, k] = reals[_WORK, k] / reals[_MULTIPLIER, k]
-    elif constant != 1.0:
-        for k in range(count):
-            reals[_WORK, k] = reals[_WORK, k] / constant
-    if clock != at.CLOCK_STATE:
-        age_row = attributes + size[at.SIZE_AGE_ATTRIBUTE]
-        for k in range(count):
-            reals[_OWN, k] = _own_time(clock, lists[at.LIST, k], reals, reals[_TIME, k], age_row)
-    first_hazard = columns[transition, at.TRANSITION_HAZARD]
-    for stratum in range(columns[transition, at.TRANSITION_STRATA]):
-        family, p0, p1, cure, offset, knots = _hazard(model, first_hazard + stratum, draw)
-        if clock == at.CLOCK_STATE:
-            inverse_block(
-                family, p0, p1, cure, model.tables, offset, knots, reals[_WORK], reals[_OTHER], count,
-                integers[at.SCRATCH],
+            family, p0, p1, cure, offset, knots = _hazard(
+                model, first_hazard + _stratum(model, transition, attributes, reals, p), draw
+            )
+            u = uniform(lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1)
+            reals[_LATENT, k] = solve_under_effects(
+                -log_(u), reals[_MULTIPLIER, k], reals[_TIME, k], 0.0 if clock == at.CLOCK_STATE else reals[_OWN, k],
+                local, local_off, local_origin, systemic, systemic_off, systemic_origin, model.effects, draw, family, p0,
+                p1, cure, model.tables, offset, knots, horizon,
             )  # fmt: skip
-        else:
-            cumulative_block(
-                family, p0, p1, cure, model.tables, offset, knots, reals[_OWN], reals[_USED], count,
-                integers[at.SCRATCH],
-            )  # fmt: skip
+        if keep:
             for k in range(count):
-                reals[_USED, k] = reals[_USED, k] + reals[_WORK, k]
-            inverse_block(
-                family, p0, p1, cure, model.tables, offset, knots, reals[_USED], reals[_OTHER], count,
-                integers[at.SCRATCH],
-            )  # fmt: skip
+                p = lists[at.LIST, k]
+                kept[p, place] = reals[_LATENT, k]
+                kept[p, record + at.KEPT_THRESHOLD] = reals[_THRESHOLD, k]
+                kept[p, record + at.KEPT_MULTIPLIER] = reals[_OLD_RATE, k]
+                kept[p, record + at.KEPT_SINCE] = reals[_TIME, k]
+                kept[p, record + at.KEPT_OWN_TIME] = 0.0 if clock == at.CLOCK_STATE else reals[_OWN, k]
+                kept[p, record + at.KEPT_RATE] = reals[_MULTIPLIER, k]
+                kept[p, record + at.KEPT_SPEED] = reals[_SPEED, k] if has_effect else 1.0
+                kept[p, record + at.KEPT_FIRINGS] = 0.0
+        scan = columns[transition, at.TRANSITION_SCAN]
+        if scan >= 0:
             for k in range(count):
-                reals[_OTHER, k] = max(reals[_OTHER, k] - reals[_OWN, k], 0.0)
-        if affected:
-            for k in range(count):
-                reals[_OTHER, k] = reals[_OTHER, k] / reals[_SPEED, k]
-        if stratum == 0:
-            for k in range(count):
-                reals[_LATENT, k] = reals[_TIME, k] + reals[_OTHER, k]
-        else:
-            by = attributes + columns[transition, at.TRANSITION_STRATA_ATTRIBUTE]
-            for k in range(count):
-                if reals[by, lists[at.LIST, k]] >= stratum:
-                    reals[_LATENT, k] = reals[_TIME, k] + reals[_OTHER, k]
-    for i in range(stepped):
-        k = integers[at.SOLVED, i]
-        p = lists[at.LIST, k]
-        local, local_off, local_origin, systemic, systemic_off, systemic_origin = _slots(
-            model, draw, transition, False, reals, integers, p
-        )
-        family, p0, p1, cure, offset, knots = _hazard(
-            model, first_hazard + _stratum(model, transition, attributes, reals, p), draw
-        )
-        u = uniform(lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1)
-        reals[_LATENT, k] = solve_under_effects(
-            -log_(u), reals[_MULTIPLIER, k], reals[_TIME, k], 0.0 if clock == at.CLOCK_STATE else reals[_OWN, k],
-            local, local_off, local_origin, systemic, systemic_off, systemic_origin, model.effects, draw, family, p0, p1,
-            cure, model.tables, offset, knots, horizon,
-        )  # fmt: skip
-    if keep:
-        firings = at.INTEGERS + size[at.SIZE_NODES] + columns[transition, at.TRANSITION_STORE]
-        for k in range(count):
-            p = lists[at.LIST, k]
-            kept[p, store + at.KEPT_THRESHOLD] = reals[_THRESHOLD, k]
-            kept[p, store + at.KEPT_MULTIPLIER] = reals[_OLD_RATE, k]
-            kept[p, store + at.KEPT_SINCE] = reals[_TIME, k]
-            kept[p, store + at.KEPT_OWN_TIME] = 0.0 if clock == at.CLOCK_STATE else reals[_OWN, k]
-            kept[p, store + at.KEPT_TIME] = reals[_LATENT, k]
-            kept[p, store + at.KEPT_RATE] = reals[_MULTIPLIER, k]
-            kept[p, store + at.KEPT_SPEED] = reals[_SPEED, k] if has_effect else 1.0
-            integers[firings, p] = 0
+                if reals[_LATENT, k] < horizon:
+                    reals[_LATENT, k] = _seen(
+                        model, draw, scan, reals[_LATENT, k], lists[at.LIST, k], reals, attributes
+                    )
+        if _earlier(reals, float(transition - first_transition), count):
+            return 1
+    return 0
+
+
+@inline
+def _earlier(reals, number, count):
+    """Let edge `number` take the place of the best where its time in row _LATENT is earlier; tell if one is no number."""
+    bad = False
+    for k in range(count):
+        time = reals[_LATENT, k]
+        bad = bad | (time != time)
+        # Both are selected by arithmetic on one type, so the loop has no branch.
+        best = reals[_BEST, k]
+        chosen = reals[_CHOICE, k]
+        reals[_CHOICE, k] = number if time < best else chosen
+        reals[_BEST, k] = time if time < best else best
+    return bad
 
 
 @part
 def _kept_times(
-    model, draw, node, transition, reals, integers, kept, lists, count, attributes, patient0, luck, k0, k1, horizon
+    model, draw, node, begins, reals, integers, kept, lists, changed, count, attributes, patient0, luck, k0, k1, horizon
 ):
-    """Times of one transition for patients whose threshold goes on; solved again only where something changed.
+    """Solve again the times of thresholds that go on, where something that they depend on has changed.
 
-    First each patient is looked at, and those whose multiplier, effect or clock origin changed are laid side by side (those
-    whose effect is, or was, to change with time are solved at once); then these are solved together.
+    Of the listed patients, the first `changed` are those with any change. When a stay begins only the thresholds for life
+    go on, and all patients are looked at. Those whose multiplier, effect or clock origin is another one are
+    laid side by side and solved together (those whose effect is, or was, to change with time are solved at once).
+
+    Returns -1, or the patient who has too many firings.
     """
     size = model.size
     columns = model.transitions
-    purpose = np.uint64(columns[transition, at.TRANSITION_PURPOSE])
-    clock = columns[transition, at.TRANSITION_CLOCK]
-    place = columns[transition, at.TRANSITION_STORE]
-    store = at.KEPT * place
-    firings = at.INTEGERS + size[at.SIZE_NODES] + place
-    life = columns[transition, at.TRANSITION_LIFE] >= 0
-    has_effect = columns[transition, at.TRANSITION_HAS_EFFECT] == 1
-    strata = columns[transition, at.TRANSITION_STRATA]
     age_row = attributes + size[at.SIZE_AGE_ATTRIBUTE]
-    _multipliers(model, draw, node, transition, reals, integers, lists, count, attributes, patient0, luck, k0, k1)
-    solved = 0
-    for k in range(count):
-        p = lists[at.LIST, k]
-        now = reals[_TIME, k]
-        latent = kept[p, store + at.KEPT_TIME]
-        reals[_LATENT, k] = latent
-        multiplier = reals[_MULTIPLIER, k]
-        if multiplier != multiplier:
-            reals[_LATENT, k] = multiplier
+    for transition in range(model.nodes[node, at.NODE_TRANSITION_FIRST], model.nodes[node, at.NODE_TRANSITION_END]):
+        life = columns[transition, at.TRANSITION_LIFE] >= 0
+        if begins and not life:
             continue
-        fired = (not life) and integers[at.FIRED, p] == place
-        undrawn = life and kept[p, store + at.KEPT_THRESHOLD] != kept[p, store + at.KEPT_THRESHOLD]
-        moved = False
-        if not fired and not undrawn:
-            if latent <= now:
-                continue
-            moved = (clock == at.CLOCK_LOCAL and reals[at.LOCAL_START, p] != reals[at.SEEN_LOCAL_START, p]) or (
-                clock == at.CLOCK_SYSTEMIC and reals[at.SYSTEMIC_START, p] != reals[at.SEEN_SYSTEMIC_START, p]
-            )
-        rate = multiplier
-        speed = 1.0
-        was_stepped = False
-        stepped = False
-        local = np.int64(-1)
-        local_off = np.int64(0)
-        local_origin = 0.0
-        systemic = np.int64(-1)
-        systemic_off = np.int64(0)
-        systemic_origin = 0.0
-        if has_effect:
-            local, local_off, local_origin, systemic, systemic_off, systemic_origin = _slots(
-                model, draw, transition, False, reals, integers, p
-            )
-            rate1, speed1, end1 = step_at(model.effects, draw, local, local_off, local_origin, now)
-            rate2, speed2, end2 = step_at(model.effects, draw, systemic, systemic_off, systemic_origin, now)
-            stepped = end1 < np.inf or end2 < np.inf
-            rate = multiplier * rate1 * rate2
-            speed = speed1 * speed2
-            was_stepped = kept[p, store + at.KEPT_SPEED] != kept[p, store + at.KEPT_SPEED]
-        if not (fired or undrawn or moved):
-            if stepped or was_stepped:
-                old_local, old_local_off, old_local_origin, old_systemic, old_systemic_off, old_systemic_origin = (
-                    _slots(model, draw, transition, True, reals, integers, p)
-                )
-                if (
-                    multiplier == kept[p, store + at.KEPT_MULTIPLIER]
-                    and local == old_local
-                    and systemic == old_systemic
-                    and (local < 0 or (local_off == old_local_off and local_origin == old_local_origin))
-                    and (systemic < 0 or (systemic_off == old_systemic_off and systemic_origin == old_systemic_origin))
-                ):
-                    continue
-            elif rate == kept[p, store + at.KEPT_RATE] and speed == kept[p, store + at.KEPT_SPEED]:
-                kept[p, store + at.KEPT_MULTIPLIER] = multiplier
-                continue
-        own = kept[p, store + at.KEPT_OWN_TIME]
-        threshold = kept[p, store + at.KEPT_THRESHOLD]
-        since = kept[p, store + at.KEPT_SINCE]
-        if undrawn:
-            own = _own_time(clock, p, reals, now, age_row)
-            since = now
-            threshold = -log_(_draw(patient0 + p, luck, purpose, _ZERO, _ZERO, k0, k1))
-        elif fired:
-            if integers[firings, p] >= at.MOST_FIRINGS:
-                return np.int64(p)
-            entry_number = np.uint64(integers[at.INTEGERS + node, p] - 1)
-            threshold = -log_(_draw(patient0 + p, luck, purpose, entry_number, np.uint64(integers[firings, p]), k0, k1))
-        renewed = np.nan
-        if clock == at.CLOCK_LOCAL and reals[at.LOCAL_START, p] != reals[at.SEEN_LOCAL_START, p]:
-            renewed = now - reals[at.LOCAL_START, p]
-        if clock == at.CLOCK_SYSTEMIC and reals[at.SYSTEMIC_START, p] != reals[at.SEEN_SYSTEMIC_START, p]:
-            renewed = now - reals[at.SYSTEMIC_START, p]
-        kept[p, store + at.KEPT_SINCE] = now
-        kept[p, store + at.KEPT_MULTIPLIER] = multiplier
-        if not (stepped or was_stepped or strata > 1):
-            integers[at.SOLVED, solved] = k
-            reals[_OLD_OWN, solved] = own
-            reals[_MOVE, solved] = 0.0 if undrawn else kept[p, store + at.KEPT_SPEED] * (now - since)
-            reals[_OLD_RATE, solved] = 0.0 if undrawn or fired else kept[p, store + at.KEPT_RATE]
-            reals[_THRESHOLD, solved] = threshold
-            reals[_RATE, solved] = rate
-            reals[_NEW_SPEED, solved] = speed
-            reals[_NEW_OWN, solved] = renewed
-            solved += 1
+        depends = columns[transition, at.TRANSITION_DEPENDS]
+        everyone = begins or columns[transition, at.TRANSITION_TIMED] == 1
+        looked_at = count if everyone else changed
+        looked = 0
+        for k in range(looked_at):
+            p = lists[at.LIST, k]
+            lists[at.LOOKED, looked] = p
+            looked += 1 if everyone or (integers[at.CHANGED, p] & depends) != 0 else 0
+        if looked == 0:
             continue
-        family, p0, p1, cure, offset, knots = _hazard(
-            model, columns[transition, at.TRANSITION_HAZARD] + _stratum(model, transition, attributes, reals, p), draw
+        purpose = np.uint64(columns[transition, at.TRANSITION_PURPOSE])
+        clock = columns[transition, at.TRANSITION_CLOCK]
+        place = columns[transition, at.TRANSITION_STORE]
+        record = size[at.SIZE_RECORDS] + at.KEPT * place
+        has_effect = columns[transition, at.TRANSITION_HAS_EFFECT] == 1
+        strata = columns[transition, at.TRANSITION_STRATA]
+        _multipliers(
+            model, draw, node, transition, reals, integers, lists, at.LOOKED, looked, attributes, patient0, luck, k0, k1
         )
-        spent = 0.0
-        if was_stepped:
-            old_local, old_local_off, old_local_origin, old_systemic, old_systemic_off, old_systemic_origin = _slots(
-                model, draw, transition, True, reals, integers, p
-            )
-            spent, own = spend_under_effects(
-                since, now, kept[p, store + at.KEPT_RATE], own, old_local, old_local_off, old_local_origin, old_systemic,
-                old_systemic_off, old_systemic_origin, model.effects, draw, family, p0, p1, cure, model.tables, offset,
-                knots,
-            )  # fmt: skip
-        elif not undrawn:
-            used = cumulative(family, p0, p1, cure, model.tables, offset, knots, own)
-            own = own + kept[p, store + at.KEPT_SPEED] * (now - since)
-            after = cumulative(family, p0, p1, cure, model.tables, offset, knots, own)
-            spent = kept[p, store + at.KEPT_RATE] * (after - used)
-        if not (undrawn or fired):
-            threshold = max(threshold - spent, 0.0)
-        if renewed == renewed:
-            own = renewed
-        if stepped:
+        solved = 0
+        for k in range(looked):
+            p = lists[at.LOOKED, k]
+            now = reals[at.NOW, p]
+            latent = kept[p, place]
+            multiplier = reals[_MULTIPLIER, k]
+            if multiplier != multiplier:
+                kept[p, place] = multiplier
+                continue
+            fired = (not life) and integers[at.FIRED, p] == place
+            undrawn = life and kept[p, record + at.KEPT_THRESHOLD] != kept[p, record + at.KEPT_THRESHOLD]
+            moved = False
+            if not fired and not undrawn:
+                if latent <= now:
+                    continue
+                moved = (clock == at.CLOCK_LOCAL and reals[at.LOCAL_START, p] != reals[at.SEEN_LOCAL_START, p]) or (
+                    clock == at.CLOCK_SYSTEMIC and reals[at.SYSTEMIC_START, p] != reals[at.SEEN_SYSTEMIC_START, p]
+                )
             rate = multiplier
-            speed = np.nan
-            latent = solve_under_effects(
-                threshold, multiplier, now, own, local, local_off, local_origin, systemic, systemic_off,
-                systemic_origin, model.effects, draw, family, p0, p1, cure, model.tables, offset, knots, horizon,
-            )  # fmt: skip
-        else:
-            used = cumulative(family, p0, p1, cure, model.tables, offset, knots, own)
-            reached = inverse(
-                family, p0, p1, cure, model.tables, offset, knots, used + (threshold / rate if rate > 0.0 else np.inf)
+            speed = 1.0
+            was_stepped = False
+            stepped = False
+            local = np.int64(-1)
+            local_off = np.int64(0)
+            local_origin = 0.0
+            systemic = np.int64(-1)
+            systemic_off = np.int64(0)
+            systemic_origin = 0.0
+            if has_effect:
+                local, local_off, local_origin, systemic, systemic_off, systemic_origin = _slots(
+                    model, draw, transition, False, reals, integers, p
+                )
+                rate1, speed1, end1 = step_at(model.effects, draw, local, local_off, local_origin, now)
+                rate2, speed2, end2 = step_at(model.effects, draw, systemic, systemic_off, systemic_origin, now)
+                stepped = end1 < np.inf or end2 < np.inf
+                rate = multiplier * rate1 * rate2
+                speed = speed1 * speed2
+                was_stepped = kept[p, record + at.KEPT_SPEED] != kept[p, record + at.KEPT_SPEED]
+            if not (fired or undrawn or moved):
+                if stepped or was_stepped:
+                    old_local, old_local_off, old_local_origin, old_systemic, old_systemic_off, old_systemic_origin = (
+                        _slots(model, draw, transition, True, reals, integers, p)
+                    )
+                    if (
+                        multiplier == kept[p, record + at.KEPT_MULTIPLIER]
+                        and local == old_local
+                        and systemic == old_systemic
+                        and (local < 0 or (local_off == old_local_off and local_origin == old_local_origin))
+                        and (
+                            systemic < 0
+                            or (systemic_off == old_systemic_off and systemic_origin == old_systemic_origin)
+                        )
+                    ):
+                        continue
+                elif rate == kept[p, record + at.KEPT_RATE] and speed == kept[p, record + at.KEPT_SPEED]:
+                    kept[p, record + at.KEPT_MULTIPLIER] = multiplier
+                    continue
+            own = kept[p, record + at.KEPT_OWN_TIME]
+            threshold = kept[p, record + at.KEPT_THRESHOLD]
+            since = kept[p, record + at.KEPT_SINCE]
+            if undrawn:
+                own = _own_time(clock, p, reals, now, age_row)
+                since = now
+                threshold = -log_(_draw(patient0 + p, luck, purpose, _ZERO, _ZERO, k0, k1))
+            elif fired:
+                firings = kept[p, record + at.KEPT_FIRINGS]
+                if firings >= at.MOST_FIRINGS:
+                    return np.int64(p)
+                entry_number = np.uint64(integers[at.INTEGERS + node, p] - 1)
+                threshold = -log_(_draw(patient0 + p, luck, purpose, entry_number, np.uint64(firings), k0, k1))
+            renewed = np.nan
+            if clock == at.CLOCK_LOCAL and reals[at.LOCAL_START, p] != reals[at.SEEN_LOCAL_START, p]:
+                renewed = now - reals[at.LOCAL_START, p]
+            if clock == at.CLOCK_SYSTEMIC and reals[at.SYSTEMIC_START, p] != reals[at.SEEN_SYSTEMIC_START, p]:
+                renewed = now - reals[at.SYSTEMIC_START, p]
+            kept[p, record + at.KEPT_SINCE] = now
+            kept[p, record + at.KEPT_MULTIPLIER] = multiplier
+            if not (stepped or was_stepped or strata > 1):
+                integers[at.SOLVED, solved] = np.int64(p)
+                reals[_OLD_OWN, solved] = own
+                reals[_MOVE, solved] = 0.0 if undrawn else kept[p, record + at.KEPT_SPEED] * (now - since)
+                reals[_OLD_RATE, solved] = 0.0 if undrawn or fired else kept[p, record + at.KEPT_RATE]
+                reals[_THRESHOLD, solved] = threshold
+                reals[_RATE, solved] = rate
+                reals[_NEW_SPEED, solved] = speed
+                reals[_NEW_OWN, solved] = renewed
+                reals[_SINCE, solved] = now
+                solved += 1
+                continue
+            family, p0, p1, cure, offset, knots = _hazard(
+                model, columns[transition, at.TRANSITION_HAZARD] + _stratum(model, transition, attributes, reals, p), draw
             )
-            latent = now + (max(reached - own, 0.0) / speed if speed > 0.0 else np.inf)
-        kept[p, store + at.KEPT_THRESHOLD] = threshold
-        kept[p, store + at.KEPT_OWN_TIME] = own
-        kept[p, store + at.KEPT_TIME] = latent
-        kept[p, store + at.KEPT_RATE] = rate
-        kept[p, store + at.KEPT_SPEED] = speed
-        reals[_LATENT, k] = latent
-    if solved == 0:
-        return np.int64(-1)
-    family, p0, p1, cure, offset, knots = _hazard(model, columns[transition, at.TRANSITION_HAZARD], draw)
-    cumulative_block(
-        family, p0, p1, cure, model.tables, offset, knots, reals[_OLD_OWN], reals[_USED], solved, integers[at.SCRATCH]
-    )
-    for i in range(solved):
-        reals[_OWN, i] = reals[_OLD_OWN, i] + reals[_MOVE, i]
-    cumulative_block(
-        family, p0, p1, cure, model.tables, offset, knots, reals[_OWN], reals[_WORK], solved, integers[at.SCRATCH]
-    )
-    for i in range(solved):
-        spent = reals[_OLD_RATE, i] * (reals[_WORK, i] - reals[_USED, i])
-        left = max(reals[_THRESHOLD, i] - spent, 0.0)
-        reals[_THRESHOLD, i] = reals[_THRESHOLD, i] if reals[_OLD_RATE, i] == 0.0 else left
-    if clock == at.CLOCK_LOCAL or clock == at.CLOCK_SYSTEMIC:
+            spent = 0.0
+            if was_stepped:
+                old_local, old_local_off, old_local_origin, old_systemic, old_systemic_off, old_systemic_origin = _slots(
+                    model, draw, transition, True, reals, integers, p
+                )
+                spent, own = spend_under_effects(
+                    since, now, kept[p, record + at.KEPT_RATE], own, old_local, old_local_off, old_local_origin,
+                    old_systemic, old_systemic_off, old_systemic_origin, model.effects, draw, family, p0, p1, cure,
+                    model.tables, offset, knots,
+                )  # fmt: skip
+            elif not undrawn:
+                used = cumulative(family, p0, p1, cure, model.tables, offset, knots, own)
+                own = own + kept[p, record + at.KEPT_SPEED] * (now - since)
+                after = cumulative(family, p0, p1, cure, model.tables, offset, knots, own)
+                spent = kept[p, record + at.KEPT_RATE] * (after - used)
+            if not (undrawn or fired):
+                threshold = max(threshold - spent, 0.0)
+            if renewed == renewed:
+                own = renewed
+            if stepped:
+                rate = multiplier
+                speed = np.nan
+                latent = solve_under_effects(
+                    threshold, multiplier, now, own, local, local_off, local_origin, systemic, systemic_off,
+                    systemic_origin, model.effects, draw, family, p0, p1, cure, model.tables, offset, knots, horizon,
+                )  # fmt: skip
+            else:
+                used = cumulative(family, p0, p1, cure, model.tables, offset, knots, own)
+                reached = inverse(
+                    family, p0, p1, cure, model.tables, offset, knots, used + (threshold / rate if rate > 0.0 else np.inf)
+                )
+                latent = now + (max(reached - own, 0.0) / speed if speed > 0.0 else np.inf)
+            kept[p, place] = latent
+            kept[p, record + at.KEPT_THRESHOLD] = threshold
+            kept[p, record + at.KEPT_OWN_TIME] = own
+            kept[p, record + at.KEPT_RATE] = rate
+            kept[p, record + at.KEPT_SPEED] = speed
+        if solved == 0:
+            continue
+        family, p0, p1, cure, offset, knots = _hazard(model, columns[transition, at.TRANSITION_HAZARD], draw)
+        cumulative_block(
+            family, p0, p1, cure, model.tables, offset, knots, reals[_OLD_OWN], reals[_USED], solved,
+            integers[at.SCRATCH],
+        )  # fmt: skip
         for i in range(solved):
-            reals[_OWN, i] = reals[_NEW_OWN, i] if reals[_NEW_OWN, i] == reals[_NEW_OWN, i] else reals[_OWN, i]
+            reals[_OWN, i] = reals[_OLD_OWN, i] + reals[_MOVE, i]
         cumulative_block(
             family, p0, p1, cure, model.tables, offset, knots, reals[_OWN], reals[_WORK], solved, integers[at.SCRATCH]
         )
-    for i in range(solved):
-        reals[_WORK, i] = reals[_WORK, i] + (
-            reals[_THRESHOLD, i] / reals[_RATE, i] if reals[_RATE, i] > 0.0 else np.inf
+        for i in range(solved):
+            spent = reals[_OLD_RATE, i] * (reals[_WORK, i] - reals[_USED, i])
+            left = max(reals[_THRESHOLD, i] - spent, 0.0)
+            reals[_THRESHOLD, i] = reals[_THRESHOLD, i] if reals[_OLD_RATE, i] == 0.0 else left
+        if clock == at.CLOCK_LOCAL or clock == at.CLOCK_SYSTEMIC:
+            for i in range(solved):
+                reals[_OWN, i] = reals[_NEW_OWN, i] if reals[_NEW_OWN, i] == reals[_NEW_OWN, i] else reals[_OWN, i]
+            cumulative_block(
+                family, p0, p1, cure, model.tables, offset, knots, reals[_OWN], reals[_WORK], solved,
+                integers[at.SCRATCH],
+            )  # fmt: skip
+        for i in range(solved):
+            reals[_WORK, i] = reals[_WORK, i] + (
+                reals[_THRESHOLD, i] / reals[_RATE, i] if reals[_RATE, i] > 0.0 else np.inf
+            )
+        inverse_block(
+            family, p0, p1, cure, model.tables, offset, knots, reals[_WORK], reals[_OTHER], solved, integers[at.SCRATCH]
         )
-    inverse_block(
-        family, p0, p1, cure, model.tables, offset, knots, reals[_WORK], reals[_OTHER], solved, integers[at.SCRATCH]
-    )
-    for i in range(solved):
-        reals[_OTHER, i] = max(reals[_OTHER, i] - reals[_OWN, i], 0.0) / reals[_NEW_SPEED, i]
-        reals[_OTHER, i] = reals[_OTHER, i] if reals[_NEW_SPEED, i] > 0.0 else np.inf
-    for i in range(solved):
-        k = integers[at.SOLVED, i]
-        p = lists[at.LIST, k]
-        latent = reals[_TIME, k] + reals[_OTHER, i]
-        kept[p, store + at.KEPT_THRESHOLD] = reals[_THRESHOLD, i]
-        kept[p, store + at.KEPT_OWN_TIME] = reals[_OWN, i]
-        kept[p, store + at.KEPT_TIME] = latent
-        kept[p, store + at.KEPT_RATE] = reals[_RATE, i]
-        kept[p, store + at.KEPT_SPEED] = reals[_NEW_SPEED, i]
-        reals[_LATENT, k] = latent
+        for i in range(solved):
+            reals[_OTHER, i] = max(reals[_OTHER, i] - reals[_OWN, i], 0.0) / reals[_NEW_SPEED, i]
+            reals[_OTHER, i] = reals[_OTHER, i] if reals[_NEW_SPEED, i] > 0.0 else np.inf
+        for i in range(solved):
+            p = integers[at.SOLVED, i]
+            kept[p, place] = reals[_SINCE, i] + reals[_OTHER, i]
+            kept[p, record + at.KEPT_THRESHOLD] = reals[_THRESHOLD, i]
+            kept[p, record + at.KEPT_OWN_TIME] = reals[_OWN, i]
+            kept[p, record + at.KEPT_RATE] = reals[_RATE, i]
+            kept[p, record + at.KEPT_SPEED] = reals[_NEW_SPEED, i]
     return np.int64(-1)
+
+
+@merged
+def _choose_kept(model, draw, node, begins, reals, kept, lists, count, attributes, horizon):
+    """Let each listed patient's earliest kept threshold, if it comes before what was found so far, end the stay.
+
+    When a stay begins only thresholds for life are kept, and their edges may stand before the one found: of two events
+    at one time the one declared first happens. Returns 1 if a time is not a number, which then is in row _LATENT.
+    """
+    columns = model.transitions
+    first_transition = model.nodes[node, at.NODE_TRANSITION_FIRST]
+    end_transition = model.nodes[node, at.NODE_TRANSITION_END]
+    bad = 0
+    for k in range(count):
+        p = lists[at.LIST, k]
+        best = reals[_BEST, k]
+        chosen = reals[_CHOICE, k]
+        reals[_LATENT, k] = 0.0
+        for transition in range(first_transition, end_transition):
+            if begins and columns[transition, at.TRANSITION_LIFE] < 0:
+                continue
+            time = kept[p, columns[transition, at.TRANSITION_STORE]]
+            scan = columns[transition, at.TRANSITION_SCAN]
+            if scan >= 0 and time < horizon:
+                time = _seen(model, draw, scan, time, p, reals, attributes)
+            number = float(transition - first_transition)
+            if time < best or (time == best and number < chosen and best < horizon):
+                best = time
+                chosen = number
+            elif time != time:
+                reals[_LATENT, k] = time
+                bad = 1
+        reals[_BEST, k] = best
+        reals[_CHOICE, k] = chosen
+    return bad
 
 
 @part
 def _scheduled_times(
-    model, draw, node, event, begins, reals, integers, lists, count, attributes, patient0, luck, k0, k1
+    model, draw, node, begins, reals, integers, lists, count, attributes, patient0, luck, k0, k1
 ):
-    """Due times of one scheduled event; fills row _LATENT. `begins` says that a stay begins."""
+    """Due times of a state's scheduled events, which end the stay where they come first. `begins` says that a stay begins.
+
+    Returns 1 if a time is not a number, which then is in row _LATENT.
+    """
     size = model.size
     columns = model.scheduled
-    origin_clock = columns[event, at.SCHEDULED_ORIGIN]
-    origins = at.REALS + size[at.SIZE_REGISTERS] + event
-    counters = at.INTEGERS + size[at.SIZE_NODES] + size[at.SIZE_STORE] + event
-    program = columns[event, at.SCHEDULED_FIRST_PROGRAM]
-    if program >= 0:
-        run_program(
-            model.code, model.programs[program], model.programs[program + 1], model.numbers, draw, reals, integers,
-            lists, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1,
-        )  # fmt: skip
-        for k in range(count):
-            reals[_WORK, k] = reals[at.REALS, k]
-    else:
-        first = model.numbers[draw, columns[event, at.SCHEDULED_FIRST]]
-        for k in range(count):
-            reals[_WORK, k] = first
-    repeats = columns[event, at.SCHEDULED_PERIOD] >= 0
-    period = np.inf
-    if repeats:
-        period = model.numbers[draw, columns[event, at.SCHEDULED_PERIOD]]
-    for k in range(count):
-        p = lists[at.LIST, k]
-        now = reals[_TIME, k]
-        origin = 0.0
-        if origin_clock == at.CLOCK_STATE:
-            origin = reals[at.STAY_BEGAN, p]
-        elif origin_clock == at.CLOCK_LOCAL:
-            origin = reals[at.LOCAL_START, p]
-        elif origin_clock == at.CLOCK_SYSTEMIC:
-            origin = reals[at.SYSTEMIC_START, p]
-        number = integers[counters, p]
-        if (begins and origin_clock == at.CLOCK_STATE) or reals[origins, p] != origin:
-            number = 0
-        first = reals[_WORK, k]
-        due = np.inf
+    first_scheduled = model.nodes[node, at.NODE_SCHEDULED_FIRST]
+    transitions = model.nodes[node, at.NODE_TRANSITION_END] - model.nodes[node, at.NODE_TRANSITION_FIRST]
+    for event in range(first_scheduled, model.nodes[node, at.NODE_SCHEDULED_END]):
+        origin_clock = columns[event, at.SCHEDULED_ORIGIN]
+        origins = at.REALS + size[at.SIZE_REGISTERS] + event
+        counters = at.INTEGERS + size[at.SIZE_NODES] + event
+        program = columns[event, at.SCHEDULED_FIRST_PROGRAM]
+        if program >= 0:
+            run_program(
+                model.code, model.programs[program], model.programs[program + 1], model.numbers, draw, reals, integers,
+                lists, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1,
+            )  # fmt: skip
+            for k in range(count):
+                reals[_WORK, k] = reals[at.REALS, k]
+        else:
+            first = model.numbers[draw, columns[event, at.SCHEDULED_FIRST]]
+            for k in range(count):
+                reals[_WORK, k] = first
+        repeats = columns[event, at.SCHEDULED_PERIOD] >= 0
+        period = np.inf
         if repeats:
-            due = origin + first + number * period
-            if due < now and first > -np.inf:
-                # The quotient may be rounded either way; the counter never goes back.
-                ahead = max(int(np.ceil((now - origin - first) / period)) - 1, number)
-                while origin + first + ahead * period < now:
-                    ahead += 1
-                number = ahead
-                due = origin + first + number * period
-        elif number == 0:
-            due = origin + first
-            if due < now:
-                due = np.inf
-        if first == -np.inf:
-            due = np.inf
-        if first != first:
-            due = np.nan
-        integers[counters, p] = number
-        reals[origins, p] = origin
-        reals[_LATENT, k] = due
-    when = columns[event, at.SCHEDULED_WHEN_PROGRAM]
-    if when >= 0:
-        run_program(
-            model.code, model.programs[when], model.programs[when + 1], model.numbers, draw, reals, integers,
-            lists, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1,
-        )  # fmt: skip
+            period = model.numbers[draw, columns[event, at.SCHEDULED_PERIOD]]
         for k in range(count):
-            if reals[at.REALS, k] == 0.0:
-                reals[_LATENT, k] = np.inf
-            elif reals[at.REALS, k] != reals[at.REALS, k]:
-                reals[_LATENT, k] = np.nan
+            p = lists[at.LIST, k]
+            now = reals[_TIME, k]
+            origin = 0.0
+            if origin_clock == at.CLOCK_STATE:
+                origin = reals[at.STAY_BEGAN, p]
+            elif origin_clock == at.CLOCK_LOCAL:
+                origin = reals[at.LOCAL_START, p]
+            elif origin_clock == at.CLOCK_SYSTEMIC:
+                origin = reals[at.SYSTEMIC_START, p]
+            number = integers[counters, p]
+            if (begins and origin_clock == at.CLOCK_STATE) or reals[origins, p] != origin:
+                number = 0
+            first = reals[_WORK, k]
+            due = np.inf
+            if repeats:
+                due = origin + first + number * period
+                if due < now and first > -np.inf:
+                    # The quotient may be rounded either way; the counter never goes back.
+                    ahead = max(int(np.ceil((now - origin - first) / period)) - 1, number)
+                    while origin + first + ahead * period < now:
+                        ahead += 1
+                    number = ahead
+                    due = origin + first + number * period
+            elif number == 0:
+                due = origin + first
+                if due < now:
+                    due = np.inf
+            if first == -np.inf:
+                due = np.inf
+            if first != first:
+                due = np.nan
+            integers[counters, p] = number
+            reals[origins, p] = origin
+            reals[_LATENT, k] = due
+        when = columns[event, at.SCHEDULED_WHEN_PROGRAM]
+        if when >= 0:
+            run_program(
+                model.code, model.programs[when], model.programs[when + 1], model.numbers, draw, reals, integers,
+                lists, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1,
+            )  # fmt: skip
+            for k in range(count):
+                if reals[at.REALS, k] == 0.0:
+                    reals[_LATENT, k] = np.inf
+                elif reals[at.REALS, k] != reals[at.REALS, k]:
+                    reals[_LATENT, k] = np.nan
+        if _earlier(reals, float(transitions + event - first_scheduled), count):
+            return 1
+    return 0
 
 
 @part
@@ -664,7 +783,7 @@ def _changed_first(integers, lists, count):
     rest = 0
     for k in range(count):
         p = lists[at.LIST, k]
-        if integers[at.CHANGED, p] == 1:
+        if integers[at.CHANGED, p] != 0:
             lists[at.LIST, changed] = p
             changed += 1
         else:
@@ -726,7 +845,7 @@ def _pass_time(
         if can_stay:
             for k in range(count):
                 integers[at.FIRED, lists[at.LIST, k]] = -1
-        firings = at.INTEGERS + size[at.SIZE_NODES] + size[at.SIZE_STORE] + size[at.SIZE_SCHEDULED]
+        firings = at.INTEGERS + size[at.SIZE_NODES] + size[at.SIZE_SCHEDULED]
         for event in range(first_scheduled, end_scheduled):
             for k in range(count):
                 integers[firings + event, lists[at.LIST, k]] = 0
@@ -736,72 +855,28 @@ def _pass_time(
         reals[_BEST, k] = horizon
         integers[at.FIRING, p] = 0
         reals[_CHOICE, k] = edges
-    _gather_addresses(integers, lists, at.LIST, 0, count, at.INTEGERS + node, patient0)
-    bad = False
-    for transition in range(first_transition, end_transition):
-        if begins and model.transitions[transition, at.TRANSITION_LIFE] < 0:
-            _fresh_times(
-                model, draw, node, transition, reals, integers, kept, lists, count, attributes, patient0, luck, k0, k1,
-                horizon,
-            )  # fmt: skip
-        else:
-            looked_at = changed
-            if model.transitions[transition, at.TRANSITION_TIMED] == 1:
-                looked_at = count
-            patient = _kept_times(
-                model, draw, node, transition, reals, integers, kept, lists, looked_at, attributes, patient0, luck, k0,
-                k1, horizon,
-            )  # fmt: skip
-            if patient >= 0:
-                control[at.CONTROL_ERROR_PATIENT] = patient
-                return at.ERROR_FIRINGS
-            store = at.KEPT * model.transitions[transition, at.TRANSITION_STORE]
-            for k in range(looked_at, count):
-                reals[_LATENT, k] = kept[lists[at.LIST, k], store + at.KEPT_TIME]
-        scan = model.transitions[transition, at.TRANSITION_SCAN]
-        if scan >= 0:
-            origin_of = model.scans[scan, at.SCAN_ORIGIN]
-            for k in range(count):
-                latent = reals[_LATENT, k]
-                if latent < horizon:
-                    p = lists[at.LIST, k]
-                    origin = 0.0
-                    if origin_of >= at.ORIGIN_ATTRIBUTE:
-                        origin = reals[attributes + origin_of - at.ORIGIN_ATTRIBUTE, p]
-                    elif origin_of == at.CLOCK_STATE:
-                        origin = reals[at.STAY_BEGAN, p]
-                    elif origin_of == at.CLOCK_LOCAL:
-                        origin = reals[at.LOCAL_START, p]
-                    elif origin_of == at.CLOCK_SYSTEMIC:
-                        origin = reals[at.SYSTEMIC_START, p]
-                    reals[_LATENT, k] = next_scan(
-                        max(latent, reals[_TIME, k]), origin, model.scans, scan, model.segments, model.numbers, draw
-                    )
-        number = float(transition - first_transition)
-        for k in range(count):
-            time = reals[_LATENT, k]
-            bad = bad | (time != time)
-            # Both are selected by arithmetic on one type, so the loop has no branch.
-            best = reals[_BEST, k]
-            chosen = reals[_CHOICE, k]
-            reals[_CHOICE, k] = number if time < best else chosen
-            reals[_BEST, k] = time if time < best else best
-        if bad:
-            return _not_a_number(reals, lists, count, control)
-    for event in range(first_scheduled, end_scheduled):
-        _scheduled_times(
-            model, draw, node, event, begins, reals, integers, lists, count, attributes, patient0, luck, k0, k1
+    if begins:
+        _gather_addresses(integers, lists, at.LIST, 0, count, at.INTEGERS + node, patient0)
+        bad = _fresh_times(
+            model, draw, node, reals, integers, kept, lists, count, attributes, patient0, luck, k0, k1, horizon
         )
-        number = float(end_transition - first_transition + event - first_scheduled)
-        for k in range(count):
-            time = reals[_LATENT, k]
-            bad = bad | (time != time)
-            # Both are selected by arithmetic on one type, so the loop has no branch.
-            best = reals[_BEST, k]
-            chosen = reals[_CHOICE, k]
-            reals[_CHOICE, k] = number if time < best else chosen
-            reals[_BEST, k] = time if time < best else best
-        if bad:
+        if bad == 1:
+            return _not_a_number(reals, lists, count, control)
+    if not begins or nodes[node, at.NODE_HAS_LIFE] == 1:
+        patient = _kept_times(
+            model, draw, node, begins, reals, integers, kept, lists, changed, count, attributes, patient0, luck, k0, k1,
+            horizon,
+        )  # fmt: skip
+        if patient >= 0:
+            control[at.CONTROL_ERROR_PATIENT] = patient
+            return at.ERROR_FIRINGS
+        if _choose_kept(model, draw, node, begins, reals, kept, lists, count, attributes, horizon) == 1:
+            return _not_a_number(reals, lists, count, control)
+    if end_scheduled > first_scheduled:
+        bad = _scheduled_times(
+            model, draw, node, begins, reals, integers, lists, count, attributes, patient0, luck, k0, k1
+        )
+        if bad == 1:
             return _not_a_number(reals, lists, count, control)
     if can_stay and size[at.SIZE_LOCAL] * size[at.SIZE_SYSTEMIC] > 1:
         for k in range(changed):
@@ -845,21 +920,21 @@ def _pass_time(
         for k in range(changed):
             integers[at.CHANGED, lists[at.LIST, k]] = 0
     if can_stay or end_scheduled > first_scheduled:
-        fired_row = at.INTEGERS + size[at.SIZE_NODES]
-        counters = fired_row + size[at.SIZE_STORE]
+        counters = at.INTEGERS + size[at.SIZE_NODES]
         for k in range(count):
             p = lists[at.LIST, k]
             choice = integers[at.CHOICE, k]
             if choice < transitions:
                 if can_stay:
-                    place = model.transitions[first_transition + choice, at.TRANSITION_STORE]
-                    firing = integers[fired_row + place, p]
-                    if model.transitions[first_transition + choice, at.TRANSITION_LIFE] >= 0:
-                        firing = 0
+                    transition = first_transition + choice
+                    place = model.transitions[transition, at.TRANSITION_STORE]
                     integers[at.FIRED, p] = place
-                    integers[at.CHANGED, p] = 1
-                    integers[at.FIRING, p] = firing
-                    integers[fired_row + place, p] = firing + 1
+                    integers[at.CHANGED, p] |= model.transitions[transition, at.TRANSITION_FIRES]
+                    if model.transitions[transition, at.TRANSITION_LIFE] < 0:
+                        record = size[at.SIZE_RECORDS] + at.KEPT * place
+                        firings = kept[p, record + at.KEPT_FIRINGS]
+                        integers[at.FIRING, p] = int(firings)
+                        kept[p, record + at.KEPT_FIRINGS] = firings + 1.0
             elif choice < edges:
                 event = first_scheduled + choice - transitions
                 number = integers[counters + event, p]
@@ -995,7 +1070,7 @@ def _follow_edges(
                 control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.GROUPED, begin + wrong])
                 return at.ERROR_NAN
             for k in range(number):
-                integers[at.CHANGED, lists[at.GROUPED, begin + k]] = 1
+                integers[at.CHANGED, lists[at.GROUPED, begin + k]] |= model.edges[edge, at.EDGE_CHANGES]
         for slot in range(2):
             treatment = model.edges[edge, at.EDGE_LOCAL + slot]
             if treatment < 0:
@@ -1011,7 +1086,7 @@ def _follow_edges(
                     reals[at.LOCAL_PREVIOUS_START + slot, p] = reals[at.LOCAL_START + slot, p]
                     reals[at.LOCAL_STOP + slot, p] = reals[at.NOW, p]
                 integers[at.LOCAL + slot, p] = treatment
-                integers[at.CHANGED, p] = 1
+                integers[at.CHANGED, p] |= at.CHANGED_LOCAL << slot
                 if current != treatment:
                     # Counters belong to the treatment, also when one replaces another at one time.
                     for event in range(size[at.SIZE_SCHEDULED]):

@@ -71,7 +71,9 @@ NODE_MARK = 11
 """mark made by entering an end, else -1"""
 NODE_WEIGHTS = 12
 """chance with constant weights: number of the first branch's cumulative weight"""
-NODE_COLUMNS = 13
+NODE_HAS_LIFE = 13
+"""1 for a state with a threshold for life"""
+NODE_COLUMNS = 14
 
 # Columns of `transitions`.
 TRANSITION_HAZARD = 0
@@ -91,7 +93,11 @@ TRANSITION_STORE = 11
 """place of its threshold among those kept for a patient"""
 TRANSITION_TIMED = 12
 """1 if the multiplier depends on time itself, so that it must be looked at whenever a stay goes on"""
-TRANSITION_COLUMNS = 13
+TRANSITION_DEPENDS = 13
+"""changes (CHANGED_*) after which its time may be another one"""
+TRANSITION_FIRES = 14
+"""the change that its own firing is"""
+TRANSITION_COLUMNS = 15
 
 # Columns of `hazards`.
 HAZARD_FAMILY = 0
@@ -121,7 +127,9 @@ EDGE_SYSTEMIC = 3
 EDGE_RESTART = 4
 EDGE_DESTINATION = 5
 EDGE_USES_LUCK = 6
-EDGE_COLUMNS = 7
+EDGE_CHANGES = 7
+"""changes (CHANGED_*) that its updates are"""
+EDGE_COLUMNS = 8
 
 # Columns of `scans`. The origin is a clock, or ORIGIN_ATTRIBUTE + an attribute.
 SCAN_ORIGIN = 0
@@ -153,7 +161,9 @@ SIZE_MARKS = 13
 SIZE_TAG_ATTRIBUTES = 14
 SIZE_REPEATS = 15
 """1 if a node can be entered twice or a stay interrupted; else a life has fewer events than nodes and nothing is counted"""
-SIZES = 16
+SIZE_RECORDS = 16
+"""place of the first record in a patient's row of kept thresholds, after the times"""
+SIZES = 17
 
 # An effect: numbers of steps while on treatment and after stopping, the delay that must have passed for the second to
 # apply, then (month, rate, speed) for each step of the first and of the second.
@@ -251,15 +261,23 @@ VISIT_BEGAN = 14
 VISIT_LOCAL_START = 15
 VISIT_SYSTEMIC_START = 16
 TEMPORARY = 17
-TEMPORARIES = 17
+TEMPORARIES = 18
 REALS = TEMPORARY + TEMPORARIES
 """rows before the registers, the origins of scheduled events and the attributes"""
 
-# Kept thresholds lie patient by patient, KEPT places each, so that one of them is one line of the processor's caches.
+# Kept thresholds lie patient by patient: first the time of each, side by side, then a record of KEPT places for each, which
+# is one line of the processor's caches.
 KEPT = 8
-KEPT_THRESHOLD, KEPT_SINCE, KEPT_OWN_TIME, KEPT_MULTIPLIER, KEPT_TIME, KEPT_RATE, KEPT_SPEED = range(7)
+KEPT_THRESHOLD, KEPT_SINCE, KEPT_OWN_TIME, KEPT_MULTIPLIER, KEPT_RATE, KEPT_SPEED, KEPT_FIRINGS = range(7)
 """The multiplier is the patient's, the rate is the multiplier times the effects of treatments; a speed of NaN says that an
 effect was to change with time, so that what was consumed is added up piece by piece."""
+
+# What changed for a patient since kept thresholds were last looked at, one bit each: a treatment slot, a threshold that was
+# used, an attribute. Several may share a bit; then a threshold is looked at in vain.
+CHANGED_LOCAL = 1
+CHANGED_SYSTEMIC = 2
+CHANGED_FIRED_BIT, CHANGED_FIRED_BITS = 2, 20
+CHANGED_ATTRIBUTE_BIT, CHANGED_ATTRIBUTE_BITS = 22, 41
 
 # Rows of the workspace of integers.
 LOCAL = 0
@@ -282,12 +300,11 @@ BEST = 14
 SCRATCH = 15
 CHOICE = 16
 CHANGED = 17
-"""1 if something that times may depend on changed since they were last solved: attribute, treatment, a threshold used"""
+"""what times may depend on and has changed since they were last solved: see CHANGED_*"""
 SOLVED = 18
-"""places in the list of the patients whose times are solved again"""
+"""patients whose times are solved together"""
 INTEGERS = 19
-"""rows before the entry counts by node, the firing counts by kept threshold, and for each scheduled event its counter and
-its firings in the running stay"""
+"""rows before the entry counts by node, and for each scheduled event its counter and its firings in the running stay"""
 
 # Rows of the lists of patients, before the queues (entering by node, then staying by node).
 LIST = 0
@@ -295,7 +312,9 @@ GROUPED = 1
 # Address words of the random numbers of the patients of a list: patient and occurrence.
 ADDRESS_PATIENT = 2
 ADDRESS_OCCURRENCE = 3
-LISTS = 4
+LOOKED = 4
+"""patients whose kept threshold is looked at"""
+LISTS = 5
 
 LEAF = 1024
 """patients whose outcomes are summed together before sums are added, in order (rule 15)"""

@@ -16,7 +16,23 @@ from numpy.typing import NDArray
 from simhcc.engine import kernel
 from simhcc.engine import layout as at
 from simhcc.engine.arithmetic import exp_
-from simhcc.engine.compiled import entry, inline, part
+from simhcc.engine.compiled import inline, part
+from simhcc.engine.directory import (
+    Spaces,
+    counts4,
+    directory,
+    each_of,
+    integers1,
+    integers2,
+    integers3,
+    joined,
+    reals1,
+    reals2,
+    reals3,
+    reals4,
+    words1,
+    words2,
+)
 from simhcc.model import Rewards
 
 Floats = NDArray[np.float64]
@@ -28,6 +44,15 @@ LANES = 4
 
 PADDING = 40
 """places added to the rows of a block; not a multiple of the places in many cache lines"""
+
+
+# Places in the directory after those of the kernel: `Rewards`, `Plan`, the rest of `Work`, `Sums`, and the draws.
+_KERNEL_WORK = 11
+_REWARDS = at.ARRAYS
+_PLAN = _REWARDS + 22
+_WORK = _PLAN + 6
+_SUMS = _WORK + 13
+_STARTS, _IDS, _LUCKS, _FAILED = range(_SUMS + 7, _SUMS + 11)
 
 
 class Sums(NamedTuple):
@@ -111,6 +136,53 @@ class Work(NamedTuple):
 
 
 @inline
+def _rewards_of(space):  # type: ignore[no-untyped-def]
+    """The rewards in the directory `space`."""
+    return Rewards(
+        reals2(space, _REWARDS), integers1(space, _REWARDS + 1), integers1(space, _REWARDS + 2),
+        integers2(space, _REWARDS + 3), integers1(space, _REWARDS + 4), reals1(space, _REWARDS + 5),
+        integers1(space, _REWARDS + 6), integers1(space, _REWARDS + 7), integers2(space, _REWARDS + 8),
+        integers2(space, _REWARDS + 9), integers2(space, _REWARDS + 10), integers1(space, _REWARDS + 11),
+        integers1(space, _REWARDS + 12), integers2(space, _REWARDS + 13), integers2(space, _REWARDS + 14),
+        integers1(space, _REWARDS + 15), integers1(space, _REWARDS + 16), integers1(space, _REWARDS + 17),
+        integers1(space, _REWARDS + 18), integers1(space, _REWARDS + 19), integers1(space, _REWARDS + 20),
+        integers1(space, _REWARDS + 21),
+    )  # fmt: skip
+
+
+@inline
+def _plan_of(space):  # type: ignore[no-untyped-def]
+    """The plan in the directory."""
+    return Plan(
+        reals1(space, _PLAN), reals1(space, _PLAN + 1), integers2(space, _PLAN + 2), integers2(space, _PLAN + 3),
+        reals1(space, _PLAN + 4), integers1(space, _PLAN + 5),
+    )  # fmt: skip
+
+
+@inline
+def _work_of(space):  # type: ignore[no-untyped-def]
+    """The buffers in the directory."""
+    return Work(
+        reals2(space, at.A_REALS), integers2(space, at.A_INTEGERS), reals2(space, at.A_KEPT),
+        words2(space, at.A_LISTS), integers1(space, at.A_QUEUED), integers1(space, at.A_GROUPS),
+        reals2(space, at.A_VISIT_REALS), integers2(space, at.A_VISIT_INTEGERS), reals1(space, at.A_MARK_REALS),
+        integers2(space, at.A_MARK_INTEGERS), integers1(space, at.A_CONTROL), reals2(space, _WORK),
+        reals2(space, _WORK + 1), reals2(space, _WORK + 2), reals2(space, _WORK + 3), reals1(space, _WORK + 4),
+        integers1(space, _WORK + 5), reals2(space, _WORK + 6), reals2(space, _WORK + 7), reals2(space, _WORK + 8),
+        reals3(space, _WORK + 9), reals2(space, _WORK + 10), reals2(space, _WORK + 11), reals3(space, _WORK + 12),
+    )  # fmt: skip
+
+
+@inline
+def _sums_of(space):  # type: ignore[no-untyped-def]
+    """The results in the directory."""
+    return Sums(
+        reals4(space, _SUMS), reals4(space, _SUMS + 1), reals3(space, _SUMS + 2), reals3(space, _SUMS + 3),
+        counts4(space, _SUMS + 4), integers3(space, _SUMS + 5), reals4(space, _SUMS + 6),
+    )  # fmt: skip
+
+
+@inline
 def discounted_months(rate, entered, left):  # type: ignore[no-untyped-def]
     """Months from `entered` to `left`, each weighted by exp(-rate x t): (exp(-r a) - exp(-r b)) / r, exactly."""
     return left - entered if rate == 0.0 else (exp_(-rate * entered) - exp_(-rate * left)) / rate
@@ -165,12 +237,20 @@ def _administrations(rate, period, first, most, since, entered, left):  # type: 
     return result
 
 
-@part
-def absorb(rewards, draw, work, cohort, first, step, grid, traced, occupancy, strategy):  # type: ignore[no-untyped-def]
-    """Turn the visits and marks in the buffers into sums, and empty the buffers.
+@part("i8(i8,i8,i8,i8)")
+def absorb(space, draw, first, strategy):  # type: ignore[no-untyped-def]
+    """Turn the visits and marks in the buffers into sums, and empty the buffers. `space` is the directory.
 
-    `first` is the block's first column in `cohort`.
+    `first` is the block's first column in the cohort.
     """
+    rewards = _rewards_of(space)
+    work = _work_of(space)
+    plan = _plan_of(space)
+    cohort = reals2(space, at.A_COHORT)
+    occupancy = _sums_of(space).occupancy
+    step = plan.step[0]
+    grid = plan.grid[0]
+    traced = plan.grid[1]
     visits = work.control[at.CONTROL_VISITS]
     groups = rewards.discount.shape[0]
     channels = rewards.channel_group.shape[0]
@@ -294,11 +374,15 @@ def absorb(rewards, draw, work, cohort, first, step, grid, traced, occupancy, st
             work.totals[2 * channels + channel, p] += rewards.numbers[draw, rewards.terms[term, 1]] * number
     work.control[at.CONTROL_VISITS] = 0
     work.control[at.CONTROL_MARKS] = 0
+    return at.OK
 
 
-@part
-def _begin(model, rewards, draw, work, count, horizon):  # type: ignore[no-untyped-def]
+@part("i8(i8,i8,i8,f8)")
+def _begin(space, draw, count, horizon):  # type: ignore[no-untyped-def]
     """Empty the sums of a block and price every cell for this draw."""
+    model = kernel.model_of(space)
+    rewards = _rewards_of(space)
+    work = _work_of(space)
     cells = model.size[at.SIZE_CELLS]
     channels = rewards.channel_group.shape[0]
     for channel in range(channels):
@@ -341,11 +425,18 @@ def _begin(model, rewards, draw, work, count, horizon):  # type: ignore[no-untyp
     work.control[at.CONTROL_STAYING] = 0
     work.control[at.CONTROL_VISITS] = 0
     work.control[at.CONTROL_MARKS] = 0
+    return at.OK
 
 
-@part
-def _finish(model, rewards, plan, draw, work, cohort, first, count, strategy, row, sums, counted, horizon):  # type: ignore[no-untyped-def]
+@part("i8(i8,i8,i8,i8,i8,i8,i8,f8)")
+def _finish(space, draw, first, count, strategy, row, counted, horizon):  # type: ignore[no-untyped-def]
     """After a strategy's histories have ended: intervals cut at the end of life, time to death, endpoints, columns."""
+    model = kernel.model_of(space)
+    rewards = _rewards_of(space)
+    plan = _plan_of(space)
+    work = _work_of(space)
+    sums = _sums_of(space)
+    cohort = reals2(space, at.A_COHORT)
     channels = rewards.channel_group.shape[0]
     for reward in range(rewards.mark_rewards.shape[0]):
         interval = rewards.mark_rewards[reward, 3]
@@ -444,9 +535,10 @@ def _finish(model, rewards, plan, draw, work, cohort, first, count, strategy, ro
                 squares += work.marked[mark, k] * work.marked[mark, k]
             sums.mark_counts[row + leaf, strategy, mark, 0] = total
             sums.mark_counts[row + leaf, strategy, mark, 1] = squares
+    return at.OK
 
 
-@part
+@inline
 def _sum_leaf(values, one, other, column, begin, end):  # type: ignore[no-untyped-def]
     """(count, sum, sum of squares) over a leaf of values[one] - values[other], or of values[one] if `other` < 0.
 
@@ -508,9 +600,12 @@ def _cross_leaf(values, one, other, first, second, begin, end):  # type: ignore[
     return total
 
 
-@part
-def _reduce(plan, work, strategies, columns, count, row, sums):  # type: ignore[no-untyped-def]
+@part("i8(i8,i8,i8,i8,i8)")
+def _reduce(space, strategies, columns, count, row):  # type: ignore[no-untyped-def]
     """Sum the columns of all strategies, and of their paired differences, leaf by leaf."""
+    plan = _plan_of(space)
+    work = _work_of(space)
+    sums = _sums_of(space)
     leaves = (count + at.LEAF - 1) // at.LEAF
     for leaf in range(leaves):
         begin = leaf * at.LEAF
@@ -537,31 +632,26 @@ def _reduce(plan, work, strategies, columns, count, row, sums):  # type: ignore[
                 sums.crosses[row + leaf, strategies + pair, cross] = _cross_leaf(
                     work.values, one, other, plan.crosses[cross, 0], plan.crosses[cross, 1], begin, end
                 )
+    return at.OK
 
 
-@inline
-def _of(models, strategy):  # type: ignore[no-untyped-def]
-    """The model of one strategy out of the stacked ones."""
-    return at.Model(
-        models.nodes[strategy], models.transitions[strategy], models.hazards[strategy], models.scheduled[strategy],
-        models.edges[strategy], models.scans[strategy], models.segments[strategy], models.effect_of[strategy],
-        models.code[strategy], models.programs[strategy], models.tags[strategy], models.size[strategy],
-        models.numbers[strategy], models.tables[strategy], models.effects[strategy],
-    )  # fmt: skip
-
-
-@entry
-def run_items(  # type: ignore[no-untyped-def]
-    models, rewards, plan, cohort, column, initial, starts, ids, lucks, k0, k1, horizon, patients, block, first_item,
-    last_item, first_draw, work, sums, failed,
-):  # fmt: skip
+@part("i8(i8,i8,u8,u8,f8,i8,i8,i8,i8,i8)")
+def run_items(together, strategies, k0, k1, horizon, patients, block, first_item, last_item, first_draw):  # type: ignore[no-untyped-def]
     """Run the work items `first_item` to `last_item`, all strategies in each; return a status.
 
-    Item i is block i % blocks of draw i // blocks. `starts[d]` is the draw's first column in `cohort`, `ids[d]` that patient's
-    number and `lucks[d]` its luck. Row 0 of `sums` is the first leaf of the first item and draw `first_draw` its first draw. On
-    an error `failed` holds draw, strategy, patient and node.
+    `together` stands for the spaces of the strategies. Item i is block i % blocks of draw
+    i // blocks. Row 0 of `Sums` is the first leaf of the first item and draw `first_draw` its first draw. On an error
+    `failed` holds draw, strategy, patient and node.
     """
-    strategies = models.size.shape[0]
+    spaces = each_of(together, 0)
+    space = spaces[0]
+    rewards = _rewards_of(space)
+    plan = _plan_of(space)
+    control = integers1(space, at.A_CONTROL)
+    starts = integers1(space, _STARTS)
+    ids = words1(space, _IDS)
+    lucks = words1(space, _LUCKS)
+    failed = integers1(space, _FAILED)
     blocks = (patients + block - 1) // block
     leaves_in_block = block // at.LEAF if block >= at.LEAF else 1
     leaves_in_draw = (patients + at.LEAF - 1) // at.LEAF
@@ -578,51 +668,54 @@ def run_items(  # type: ignore[no-untyped-def]
         first = starts[draw] + begin
         patient0 = ids[draw] + np.uint64(begin)
         for strategy in range(strategies):
-            model = _of(models, strategy)
-            _begin(model, rewards, draw, work, count, horizon)
-            kernel.begin_block(
-                model,
-                work.reals,
-                work.integers,
-                work.kept,
-                work.lists,
-                work.queued,
-                cohort,
-                column,
-                initial,
-                first,
-                count,
-            )
+            space = spaces[strategy]
+            _begin(space, draw, count, horizon)
+            kernel.begin_block(space, first, count)
             status = at.BUFFER_FULL
             while status == at.BUFFER_FULL:
-                status = kernel.advance(
-                    model, draw, horizon, patient0, lucks[draw], k0, k1, work.reals, work.integers, work.kept, work.lists,
-                    work.queued, work.groups, work.visit_reals, work.visit_integers, work.mark_reals,
-                    work.mark_integers, work.control,
-                )  # fmt: skip
-                absorb(
-                    rewards,
-                    draw,
-                    work,
-                    cohort,
-                    first,
-                    plan.step[0],
-                    plan.grid[0],
-                    plan.grid[1],
-                    sums.occupancy,
-                    strategy,
-                )
+                status = kernel.advance(space, draw, horizon, patient0, lucks[draw], k0, k1)
+                absorb(space, draw, first, strategy)
             if status != at.OK:
                 failed[0] = draw
                 failed[1] = strategy
-                failed[2] = np.int64(patient0) + work.control[at.CONTROL_ERROR_PATIENT]
-                failed[3] = work.control[at.CONTROL_ERROR_NODE]
+                failed[2] = np.int64(patient0) + control[at.CONTROL_ERROR_PATIENT]
+                failed[3] = control[at.CONTROL_ERROR_NODE]
                 return status
-            _finish(
-                model, rewards, plan, draw, work, cohort, first, count, strategy, row, sums, draw - first_draw, horizon
-            )
-        _reduce(plan, work, strategies, columns, count, row, sums)
+            _finish(space, draw, first, count, strategy, row, draw - first_draw, horizon)
+        _reduce(spaces[0], strategies, columns, count, row)
     return at.OK
+
+
+class Patients(NamedTuple):
+    """Who is simulated."""
+
+    cohort: Floats
+    """(attributes that the cohort brings, patients)"""
+    column: Ints
+    """(attributes,): row in `cohort`, -1 where all patients start at `initial`"""
+    initial: Floats
+    """(attributes,)"""
+    starts: Ints
+    """(draws,): first column of the draw's patients"""
+    ids: NDArray[np.uint64]
+    """(draws,): number of that patient"""
+    lucks: NDArray[np.uint64]
+    """(draws,)"""
+
+
+def model_directories(models: at.Model) -> list[Any]:
+    """The part of the directory that holds the model, for each strategy of the stacked `models`."""
+    return [directory([field[strategy] for field in models]) for strategy in range(len(models.size))]
+
+
+def spaces_of(
+    models: list[Any], rewards: Rewards, plan: Plan, patients: Patients, work: Work, sums: Sums, failed: Ints
+) -> Spaces:
+    """The directories of the strategies' arrays, `models` those of their models. The caller keeps all arrays alive."""
+    rest = [
+        *work[:_KERNEL_WORK], *patients[:3], *rewards, *plan, *work[_KERNEL_WORK:], *sums, *patients[3:], failed,
+    ]  # fmt: skip
+    return joined(models, directory(rest))
 
 
 def stack(models: list[at.Model]) -> at.Model:

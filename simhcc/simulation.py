@@ -22,6 +22,7 @@ from simhcc import outcomes as _outcomes
 from simhcc.engine import compiled as _compiled
 from simhcc.engine import kernel
 from simhcc.engine import layout as at
+from simhcc.engine.directory import Spaces
 from simhcc.engine.rng import PATIENT_LIMIT, split_seed
 from simhcc.errors import ModelError, SimulationError
 from simhcc.expressions import Expression, as_expression, evaluate, leaves
@@ -416,6 +417,7 @@ class Prepared:
         self.luck = self._luck(luck)
         models = [build(evaluation.pathway, strategy, values, self.names) for strategy in evaluation.strategies]
         self.models = _outcomes.stack(models)
+        self._models = _outcomes.model_directories(self.models)
         self.rewards, self.reward_names = build_rewards(
             evaluation.pathway,
             self.names,
@@ -427,6 +429,7 @@ class Prepared:
         )
         self.plan = self._plan(self.reward_names)
         self.key = split_seed(evaluation.seed)
+        self.people = _outcomes.Patients(self.cohort, self.columns, self.initial, self.starts, self.ids, self.luck)
 
     @property
     def blocks(self) -> int:
@@ -545,16 +548,22 @@ class Prepared:
         end = (last - 1) // self.blocks * per_draw + min(((last - 1) % self.blocks + 1) * in_block, per_draw)
         return begin, np.arange(begin, end) // per_draw
 
+    def spaces(self, work: _outcomes.Work, sums: _outcomes.Sums, failed: Ints) -> Spaces:
+        """The directory of each strategy's arrays; the caller keeps them alive while it is used."""
+        return _outcomes.spaces_of(self._models, self.rewards, self.plan, self.people, work, sums, failed)
+
     def run_range(self, first: int, last: int, work: _outcomes.Work) -> tuple[Ints, _outcomes.Sums]:
         """Run work items `first` to `last`; returns the draw of each leaf and the leaves' sums."""
         _, draw_of = self.leaves(first, last)
         first_draw = first // self.blocks
         sums = self.empty(len(draw_of), (last - 1) // self.blocks - first_draw + 1)
         failed = np.zeros(4, dtype=np.int64)
-        status = _outcomes.run_items(
-            self.models, self.rewards, self.plan, self.cohort, self.columns, self.initial, self.starts, self.ids, self.luck,
-            self.key[0], self.key[1], float(self.evaluation.horizon), self.patients, self.block, first, last, first_draw,
-            work, sums, failed,
+        spaces = self.spaces(work, sums, failed)
+        horizon = float(self.evaluation.horizon)
+        strategies = len(self.evaluation.strategies)
+        status = _compiled.calling(_outcomes.run_items)(
+            spaces.together, strategies, self.key[0], self.key[1], horizon, self.patients, self.block, first, last,
+            first_draw,
         )  # fmt: skip
         if status != at.OK:
             draw, strategy, patient, node = (int(i) for i in failed)
@@ -678,26 +687,24 @@ def histories(
     if not 0 <= draw < run.draws:
         raise ModelError(f"draw {draw} does not exist; there are {run.draws}")
     position = evaluation.ids.index(strategy)
-    model = at.Model(*(np.ascontiguousarray(field[position]) for field in run.models))
     work = _outcomes.allocate(run.models, run.rewards, run.plan, run.block)
+    sums, failed = run.empty(1, 1), np.zeros(4, dtype=np.int64)
+    spaces = run.spaces(work, sums, failed)
+    space = spaces.each[position]
     visits: list[tuple[Ints, Floats]] = []
     marks: list[tuple[Ints, Floats]] = []
     horizon = float(evaluation.horizon)
     with _compiled.compiling(COMPILING), np.errstate(all="ignore"):
+        begin_block, advance = _compiled.calling(kernel.begin_block), _compiled.calling(kernel.advance)
         for begin in range(0, patients, run.block):
             count = min(run.block, patients - begin)
-            kernel.begin_block(
-                model, work.reals, work.integers, work.kept, work.lists, work.queued, run.cohort, run.columns, run.initial,
-                int(run.starts[draw]) + begin, count,
-            )  # fmt: skip
+            begin_block(space, int(run.starts[draw]) + begin, count)
             work.control[:] = 0
             status = at.BUFFER_FULL
             while status == at.BUFFER_FULL:
-                status = kernel.advance(
-                    model, draw, horizon, np.uint64(run.ids[draw] + begin), run.luck[draw], run.key[0], run.key[1],
-                    work.reals, work.integers, work.kept, work.lists, work.queued, work.groups, work.visit_reals,
-                    work.visit_integers, work.mark_reals, work.mark_integers, work.control,
-                )  # fmt: skip
+                status = advance(
+                    space, draw, horizon, np.uint64(run.ids[draw] + begin), run.luck[draw], run.key[0], run.key[1]
+                )
                 filled, marked = int(work.control[at.CONTROL_VISITS]), int(work.control[at.CONTROL_MARKS])
                 offset = np.array([[begin + first_patient], [0], [0]])
                 visits.append((work.visit_integers[:, :filled] + offset, work.visit_reals[:, :filled].copy()))

@@ -8,6 +8,7 @@ Numba version and the processor, and it is chosen before any function is decorat
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import platform
@@ -17,13 +18,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import filelock
 import llvmlite.binding as llvm
 import numba
-from numba import njit
+from numba import njit, types
 from numba.core import event
+from numba.core.sigutils import normalize_signature
 
 _config: Any = numba.config
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -150,28 +152,73 @@ def inline(function: Callable[..., Any]) -> Any:
     return njit(forceinline=True, error_model="numpy", nogil=True)(function)
 
 
-def part(function: Callable[..., Any]) -> Any:
-    """Compile a part of the kernel: called by compiled code only, and never allocating.
-
-    Without wrappers for Python, which for dozens of arrays take longer to compile than the function, and without reference
-    counts, whose atomic operations would cost a third of the run. `_nrt` is an option that Numba does not document; a
-    test says whether it still exists.
-    """
-    return compiled(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
-
-
 def merged(function: Callable[..., Any]) -> Any:
-    """Compile a part of the kernel that has one caller, as a piece of that caller.
+    """Compile a piece of a part that has one caller, to be inlined there. Like a part it never allocates."""
+    settings: dict[str, Any] = {"forceinline": True, "error_model": "numpy", "nogil": True, "_nrt": False}
+    return njit(**settings)(function)
 
-    A call hands over each of dozens of arrays in nine words, which for a short list of patients takes longer than the
-    work. Like a `part` it never allocates.
+
+class _Part(NamedTuple):
+    """A function that is compiled on its own and called by its address."""
+
+    dispatcher: Any
+    arguments: tuple[Any, ...]
+    result: Any
+    symbol: str
+
+
+_parts: dict[str, _Part] = {}
+_addresses: dict[str, int] = {}
+_linking = threading.RLock()
+
+
+def part(signature: str) -> Any:
+    """Compile a part of the kernel on its own, with numbers as its only arguments, to be called by other compiled code.
+
+    Numba links a compiled function into each of its callers and optimises it there again, and again in theirs: a minute
+    for the kernel. A part is a symbol to its callers, which `link` fills in. It never allocates: without reference
+    counts, whose atomic operations would cost a third of the run. `_nrt` is an option that Numba does not
+    document; a test says whether it still exists. Parts are declared before the parts that call them.
+
+    Python calls a part through `calling`.
     """
-    return njit(forceinline=True, error_model="numpy", nogil=True, _nrt=False)(function)
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        if _config.DISABLE_JIT:
+            return function
+        arguments, result = normalize_signature(signature)
+        symbol = f"{function.__module__}.{function.__qualname__}"
+        dispatcher = compiled(_nrt=False, no_cpython_wrapper=True)(function)
+        _parts[symbol] = _Part(dispatcher, arguments, result, symbol)
+        return types.ExternalFunction(symbol, result(*arguments))
+
+    return decorate
 
 
-def entry(function: Callable[..., Any]) -> Any:
-    """Compile a part of the kernel that Python calls."""
-    return compiled(_nrt=False, no_cfunc_wrapper=True)(function)
+def link() -> None:
+    """Compile all parts declared so far, or load them from the cache, and make their addresses known to their callers."""
+    with _linking:
+        for symbol, one in _parts.items():
+            if symbol not in _addresses:
+                one.dispatcher.compile(one.arguments)
+                found = one.dispatcher.overloads[one.arguments]
+                address = found.library.get_pointer_to_function(found.fndesc.llvm_cfunc_wrapper_name)
+                llvm.add_symbol(symbol, address)
+                _addresses[symbol] = address
+
+
+def calling(function: Any) -> Callable[..., Any]:
+    """A part as Python calls it: without the GIL, its arguments turned into the C types of its signature."""
+    if _config.DISABLE_JIT:
+        plain: Callable[..., Any] = function
+        return plain
+    link()
+    one = _parts[function.symbol]
+    kinds = [_C_TYPES[str(kind)] for kind in (one.result, *one.arguments)]
+    return ctypes.CFUNCTYPE(*kinds)(_addresses[one.symbol])
+
+
+_C_TYPES: dict[str, Any] = {"int64": ctypes.c_int64, "uint64": ctypes.c_uint64, "float64": ctypes.c_double}
 
 
 class _ColdCompile(event.Listener):

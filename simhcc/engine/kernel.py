@@ -14,7 +14,8 @@ import numpy as np
 
 from simhcc.engine import layout as at
 from simhcc.engine.arithmetic import exp_, log_
-from simhcc.engine.compiled import entry, inline, merged, part
+from simhcc.engine.compiled import inline, merged, part
+from simhcc.engine.directory import integers1, integers2, integers3, reals1, reals2, reals3, words2
 from simhcc.engine.effects import active_effect, next_scan, solve_under_effects, spend_under_effects, step_at
 from simhcc.engine.hazards import cumulative, cumulative_block, inverse, inverse_block
 from simhcc.engine.programs import run_program
@@ -73,12 +74,33 @@ def _limited_exp(x):
     return y if x == x else x
 
 
-@entry
-def begin_block(model, reals, integers, kept, lists, queued, cohort, column, initial, first, count):
+@inline
+def model_of(space):
+    """The model in the directory `space`."""
+    return at.Model(
+        integers2(space, at.A_NODES), integers2(space, at.A_TRANSITIONS), integers2(space, at.A_HAZARDS),
+        integers2(space, at.A_SCHEDULED), integers2(space, at.A_EDGES), integers2(space, at.A_SCANS),
+        integers2(space, at.A_SEGMENTS), integers3(space, at.A_EFFECT_OF), integers2(space, at.A_CODE),
+        integers1(space, at.A_PROGRAMS), integers2(space, at.A_TAGS), integers1(space, at.A_SIZE),
+        reals2(space, at.A_NUMBERS), reals1(space, at.A_TABLES), reals3(space, at.A_EFFECTS),
+    )  # fmt: skip
+
+
+@part("i8(i8,i8,i8)")
+def begin_block(space, first, count):
     """Put `count` patients, columns `first` and on of `cohort`, at the start node at time 0.
 
     `column[a]` is the row of attribute a in `cohort`, or -1 where the attribute starts at `initial[a]` for everybody.
     """
+    model = model_of(space)
+    reals = reals2(space, at.A_REALS)
+    integers = integers2(space, at.A_INTEGERS)
+    kept = reals2(space, at.A_KEPT)
+    lists = words2(space, at.A_LISTS)
+    queued = integers1(space, at.A_QUEUED)
+    cohort = reals2(space, at.A_COHORT)
+    column = integers1(space, at.A_COLUMN)
+    initial = reals1(space, at.A_INITIAL)
     size = model.size
     attributes = at.REALS + size[at.SIZE_REGISTERS] + size[at.SIZE_SCHEDULED]
     # Rows of treatments are never written when there is none, and the workspace starts with zeros.
@@ -123,6 +145,7 @@ def begin_block(model, reals, integers, kept, lists, queued, cohort, column, ini
         integers[at.STATE_NOW, k] = -1
         lists[at.LISTS + start, k] = k
     queued[start] = count
+    return at.OK
 
 
 @inline
@@ -144,17 +167,12 @@ def _close_visit(p, treated, reals, integers, visit_reals, visit_integers, fille
 
 
 @merged
-def _multipliers(
-    model, draw, node, transition, reals, integers, lists, row, count, attributes, patient0, luck, k0, k1
-):
+def _multipliers(space, model, draw, node, transition, reals, row, count, attributes, patient0, luck, k0, k1):
     """Fill the row of multipliers for the patients lists[row, :count]."""
     program = model.transitions[transition, at.TRANSITION_PROGRAM]
     number = model.transitions[transition, at.TRANSITION_MULTIPLIER]
     if program >= 0:
-        run_program(
-            model.code, model.programs[program], model.programs[program + 1], model.numbers, draw, reals, integers,
-            lists, row, 0, count, attributes, node, patient0, luck, k0, k1,
-        )  # fmt: skip
+        run_program(space, program, draw, row, 0, count, attributes, node, patient0, luck, k0, k1)
         for k in range(count):
             reals[_MULTIPLIER, k] = _limited_exp(reals[at.REALS, k])
     else:
@@ -217,6 +235,28 @@ def _slots(model, draw, transition, seen, reals, integers, p):
     return local, local_off, local_origin, systemic, systemic_off, systemic_origin
 
 
+@part("i8(i8,i8,f8,f8,f8,i8,i8,i8,i8,i8)")
+def _cumulative(space, family, p0, p1, cure, offset, knots, source, target, count):
+    """Fill row `target` of the reals with the cumulative hazards at the times in row `source`."""
+    reals = reals2(space, at.A_REALS)
+    cumulative_block(
+        family, p0, p1, cure, reals1(space, at.A_TABLES), offset, knots, reals[source], reals[target], count,
+        integers2(space, at.A_INTEGERS)[at.SCRATCH],
+    )  # fmt: skip
+    return 0
+
+
+@part("i8(i8,i8,f8,f8,f8,i8,i8,i8,i8,i8)")
+def _inverse(space, family, p0, p1, cure, offset, knots, source, target, count):
+    """Fill row `target` of the reals with the times at which the cumulative hazards in row `source` are reached."""
+    reals = reals2(space, at.A_REALS)
+    inverse_block(
+        family, p0, p1, cure, reals1(space, at.A_TABLES), offset, knots, reals[source], reals[target], count,
+        integers2(space, at.A_INTEGERS)[at.SCRATCH],
+    )  # fmt: skip
+    return 0
+
+
 @inline
 def _stratum(model, transition, attributes, reals, p):
     """Level of the strata attribute, kept within the hazards there are."""
@@ -246,15 +286,18 @@ def _seen(model, draw, scan, latent, p, reals, attributes):
     return next_scan(max(latent, reals[at.NOW, p]), origin, model.scans, scan, model.segments, model.numbers, draw)
 
 
-@part
-def _fresh_times(
-    model, draw, node, reals, integers, kept, lists, count, attributes, patient0, luck, k0, k1, horizon
-):
+@part("i8(i8,i8,i8,i8,i8,u8,u8,u8,u8,f8)")
+def _fresh_times(space, draw, node, count, attributes, patient0, luck, k0, k1, horizon):
     """For patients who begin a stay: draw the thresholds of its transitions, solve their times, note the first.
 
     Row _BEST receives the earliest time and _CHOICE its edge. Returns 1 if a time is not a number, which then is in
     row _LATENT.
     """
+    model = model_of(space)
+    reals = reals2(space, at.A_REALS)
+    integers = integers2(space, at.A_INTEGERS)
+    kept = reals2(space, at.A_KEPT)
+    lists = words2(space, at.A_LISTS)
     size = model.size
     columns = model.transitions
     keep = model.nodes[node, at.NODE_CAN_STAY] == 1
@@ -273,7 +316,7 @@ def _fresh_times(
         has_effect = columns[transition, at.TRANSITION_HAS_EFFECT] == 1
         if program >= 0 or keep or has_effect:
             _multipliers(
-                model, draw, node, transition, reals, integers, lists, at.LIST, count, attributes, patient0, luck, k0, k1
+                space, model, draw, node, transition, reals, at.LIST, count, attributes, patient0, luck, k0, k1
             )
         # The addresses lie side by side: a loop with look-ups in it would not become vector code.
         for k in range(count):
@@ -326,21 +369,12 @@ def _fresh_times(
         for stratum in range(columns[transition, at.TRANSITION_STRATA]):
             family, p0, p1, cure, offset, knots = _hazard(model, first_hazard + stratum, draw)
             if clock == at.CLOCK_STATE:
-                inverse_block(
-                    family, p0, p1, cure, model.tables, offset, knots, reals[_WORK], reals[_OTHER], count,
-                    integers[at.SCRATCH],
-                )  # fmt: skip
+                _inverse(space, family, p0, p1, cure, offset, knots, _WORK, _OTHER, count)
             else:
-                cumulative_block(
-                    family, p0, p1, cure, model.tables, offset, knots, reals[_OWN], reals[_USED], count,
-                    integers[at.SCRATCH],
-                )  # fmt: skip
+                _cumulative(space, family, p0, p1, cure, offset, knots, _OWN, _USED, count)
                 for k in range(count):
                     reals[_USED, k] = reals[_USED, k] + reals[_WORK, k]
-                inverse_block(
-                    family, p0, p1, cure, model.tables, offset, knots, reals[_USED], reals[_OTHER], count,
-                    integers[at.SCRATCH],
-                )  # fmt: skip
+                _inverse(space, family, p0, p1, cure, offset, knots, _USED, _OTHER, count)
                 for k in range(count):
                     reals[_OTHER, k] = max(reals[_OTHER, k] - reals[_OWN, k], 0.0)
             if affected:
@@ -407,10 +441,8 @@ def _earlier(reals, number, count):
     return bad
 
 
-@part
-def _kept_times(
-    model, draw, node, begins, reals, integers, kept, lists, changed, count, attributes, patient0, luck, k0, k1, horizon
-):
+@part("i8(i8,i8,i8,i8,i8,i8,i8,u8,u8,u8,u8,f8)")
+def _kept_times(space, draw, node, begins, changed, count, attributes, patient0, luck, k0, k1, horizon):
     """Solve again the times of thresholds that go on, where something that they depend on has changed.
 
     Of the listed patients, the first `changed` are those with any change. When a stay begins only the thresholds for life
@@ -419,15 +451,20 @@ def _kept_times(
 
     Returns -1, or the patient who has too many firings.
     """
+    model = model_of(space)
+    reals = reals2(space, at.A_REALS)
+    integers = integers2(space, at.A_INTEGERS)
+    kept = reals2(space, at.A_KEPT)
+    lists = words2(space, at.A_LISTS)
     size = model.size
     columns = model.transitions
     age_row = attributes + size[at.SIZE_AGE_ATTRIBUTE]
     for transition in range(model.nodes[node, at.NODE_TRANSITION_FIRST], model.nodes[node, at.NODE_TRANSITION_END]):
         life = columns[transition, at.TRANSITION_LIFE] >= 0
-        if begins and not life:
+        if begins == 1 and not life:
             continue
         depends = columns[transition, at.TRANSITION_DEPENDS]
-        everyone = begins or columns[transition, at.TRANSITION_TIMED] == 1
+        everyone = begins == 1 or columns[transition, at.TRANSITION_TIMED] == 1
         looked_at = count if everyone else changed
         looked = 0
         for k in range(looked_at):
@@ -442,9 +479,7 @@ def _kept_times(
         record = size[at.SIZE_RECORDS] + at.KEPT * place
         has_effect = columns[transition, at.TRANSITION_HAS_EFFECT] == 1
         strata = columns[transition, at.TRANSITION_STRATA]
-        _multipliers(
-            model, draw, node, transition, reals, integers, lists, at.LOOKED, looked, attributes, patient0, luck, k0, k1
-        )
+        _multipliers(space, model, draw, node, transition, reals, at.LOOKED, looked, attributes, patient0, luck, k0, k1)
         solved = 0
         for k in range(looked):
             p = lists[at.LOOKED, k]
@@ -535,12 +570,14 @@ def _kept_times(
                 solved += 1
                 continue
             family, p0, p1, cure, offset, knots = _hazard(
-                model, columns[transition, at.TRANSITION_HAZARD] + _stratum(model, transition, attributes, reals, p), draw
+                model,
+                columns[transition, at.TRANSITION_HAZARD] + _stratum(model, transition, attributes, reals, p),
+                draw,
             )
             spent = 0.0
             if was_stepped:
-                old_local, old_local_off, old_local_origin, old_systemic, old_systemic_off, old_systemic_origin = _slots(
-                    model, draw, transition, True, reals, integers, p
+                old_local, old_local_off, old_local_origin, old_systemic, old_systemic_off, old_systemic_origin = (
+                    _slots(model, draw, transition, True, reals, integers, p)
                 )
                 spent, own = spend_under_effects(
                     since, now, kept[p, record + at.KEPT_RATE], own, old_local, old_local_off, old_local_origin,
@@ -566,7 +603,14 @@ def _kept_times(
             else:
                 used = cumulative(family, p0, p1, cure, model.tables, offset, knots, own)
                 reached = inverse(
-                    family, p0, p1, cure, model.tables, offset, knots, used + (threshold / rate if rate > 0.0 else np.inf)
+                    family,
+                    p0,
+                    p1,
+                    cure,
+                    model.tables,
+                    offset,
+                    knots,
+                    used + (threshold / rate if rate > 0.0 else np.inf),
                 )
                 latent = now + (max(reached - own, 0.0) / speed if speed > 0.0 else np.inf)
             kept[p, place] = latent
@@ -577,15 +621,10 @@ def _kept_times(
         if solved == 0:
             continue
         family, p0, p1, cure, offset, knots = _hazard(model, columns[transition, at.TRANSITION_HAZARD], draw)
-        cumulative_block(
-            family, p0, p1, cure, model.tables, offset, knots, reals[_OLD_OWN], reals[_USED], solved,
-            integers[at.SCRATCH],
-        )  # fmt: skip
+        _cumulative(space, family, p0, p1, cure, offset, knots, _OLD_OWN, _USED, solved)
         for i in range(solved):
             reals[_OWN, i] = reals[_OLD_OWN, i] + reals[_MOVE, i]
-        cumulative_block(
-            family, p0, p1, cure, model.tables, offset, knots, reals[_OWN], reals[_WORK], solved, integers[at.SCRATCH]
-        )
+        _cumulative(space, family, p0, p1, cure, offset, knots, _OWN, _WORK, solved)
         for i in range(solved):
             spent = reals[_OLD_RATE, i] * (reals[_WORK, i] - reals[_USED, i])
             left = max(reals[_THRESHOLD, i] - spent, 0.0)
@@ -593,17 +632,12 @@ def _kept_times(
         if clock == at.CLOCK_LOCAL or clock == at.CLOCK_SYSTEMIC:
             for i in range(solved):
                 reals[_OWN, i] = reals[_NEW_OWN, i] if reals[_NEW_OWN, i] == reals[_NEW_OWN, i] else reals[_OWN, i]
-            cumulative_block(
-                family, p0, p1, cure, model.tables, offset, knots, reals[_OWN], reals[_WORK], solved,
-                integers[at.SCRATCH],
-            )  # fmt: skip
+            _cumulative(space, family, p0, p1, cure, offset, knots, _OWN, _WORK, solved)
         for i in range(solved):
             reals[_WORK, i] = reals[_WORK, i] + (
                 reals[_THRESHOLD, i] / reals[_RATE, i] if reals[_RATE, i] > 0.0 else np.inf
             )
-        inverse_block(
-            family, p0, p1, cure, model.tables, offset, knots, reals[_WORK], reals[_OTHER], solved, integers[at.SCRATCH]
-        )
+        _inverse(space, family, p0, p1, cure, offset, knots, _WORK, _OTHER, solved)
         for i in range(solved):
             reals[_OTHER, i] = max(reals[_OTHER, i] - reals[_OWN, i], 0.0) / reals[_NEW_SPEED, i]
             reals[_OTHER, i] = reals[_OTHER, i] if reals[_NEW_SPEED, i] > 0.0 else np.inf
@@ -634,7 +668,7 @@ def _choose_kept(model, draw, node, begins, reals, kept, lists, count, attribute
         chosen = reals[_CHOICE, k]
         reals[_LATENT, k] = 0.0
         for transition in range(first_transition, end_transition):
-            if begins and columns[transition, at.TRANSITION_LIFE] < 0:
+            if begins == 1 and columns[transition, at.TRANSITION_LIFE] < 0:
                 continue
             time = kept[p, columns[transition, at.TRANSITION_STORE]]
             scan = columns[transition, at.TRANSITION_SCAN]
@@ -652,14 +686,16 @@ def _choose_kept(model, draw, node, begins, reals, kept, lists, count, attribute
     return bad
 
 
-@part
-def _scheduled_times(
-    model, draw, node, begins, reals, integers, lists, count, attributes, patient0, luck, k0, k1
-):
+@part("i8(i8,i8,i8,i8,i8,i8,u8,u8,u8,u8)")
+def _scheduled_times(space, draw, node, begins, count, attributes, patient0, luck, k0, k1):
     """Due times of a state's scheduled events, which end the stay where they come first. `begins` says that a stay begins.
 
     Returns 1 if a time is not a number, which then is in row _LATENT.
     """
+    model = model_of(space)
+    reals = reals2(space, at.A_REALS)
+    integers = integers2(space, at.A_INTEGERS)
+    lists = words2(space, at.A_LISTS)
     size = model.size
     columns = model.scheduled
     first_scheduled = model.nodes[node, at.NODE_SCHEDULED_FIRST]
@@ -670,10 +706,7 @@ def _scheduled_times(
         counters = at.INTEGERS + size[at.SIZE_NODES] + event
         program = columns[event, at.SCHEDULED_FIRST_PROGRAM]
         if program >= 0:
-            run_program(
-                model.code, model.programs[program], model.programs[program + 1], model.numbers, draw, reals, integers,
-                lists, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1,
-            )  # fmt: skip
+            run_program(space, program, draw, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1)
             for k in range(count):
                 reals[_WORK, k] = reals[at.REALS, k]
         else:
@@ -695,7 +728,7 @@ def _scheduled_times(
             elif origin_clock == at.CLOCK_SYSTEMIC:
                 origin = reals[at.SYSTEMIC_START, p]
             number = integers[counters, p]
-            if (begins and origin_clock == at.CLOCK_STATE) or reals[origins, p] != origin:
+            if (begins == 1 and origin_clock == at.CLOCK_STATE) or reals[origins, p] != origin:
                 number = 0
             first = reals[_WORK, k]
             due = np.inf
@@ -721,10 +754,7 @@ def _scheduled_times(
             reals[_LATENT, k] = due
         when = columns[event, at.SCHEDULED_WHEN_PROGRAM]
         if when >= 0:
-            run_program(
-                model.code, model.programs[when], model.programs[when + 1], model.numbers, draw, reals, integers,
-                lists, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1,
-            )  # fmt: skip
+            run_program(space, when, draw, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1)
             for k in range(count):
                 if reals[at.REALS, k] == 0.0:
                     reals[_LATENT, k] = np.inf
@@ -735,9 +765,16 @@ def _scheduled_times(
     return 0
 
 
-@part
-def _open_visits(model, node, reals, integers, lists, count, attributes, visit_reals, visit_integers, control):
+@part("i8(i8,i8,i8,i8)")
+def _open_visits(space, node, count, attributes):
     """Close the open visit of listed patients whose state, treatment or tag changed, and open the next one."""
+    model = model_of(space)
+    reals = reals2(space, at.A_REALS)
+    integers = integers2(space, at.A_INTEGERS)
+    lists = words2(space, at.A_LISTS)
+    visit_reals = reals2(space, at.A_VISIT_REALS)
+    visit_integers = integers2(space, at.A_VISIT_INTEGERS)
+    control = integers1(space, at.A_CONTROL)
     size = model.size
     locals_ = size[at.SIZE_LOCAL]
     systemics = size[at.SIZE_SYSTEMIC]
@@ -774,6 +811,7 @@ def _open_visits(model, node, reals, integers, lists, count, attributes, visit_r
                 reals[at.VISIT_LOCAL_START, p] = reals[at.LOCAL_START, p]
                 reals[at.VISIT_SYSTEMIC_START, p] = reals[at.SYSTEMIC_START, p]
     control[at.CONTROL_VISITS] = filled
+    return at.OK
 
 
 @inline
@@ -804,16 +842,19 @@ def _not_a_number(reals, lists, count, control):
     return at.ERROR_NAN
 
 
-@part
-def _pass_time(
-    model, draw, node, begins, count, reals, integers, kept, lists, visit_reals, visit_integers, control, patient0, luck,
-    k0, k1, horizon,
-):  # fmt: skip
+@part("i8(i8,i8,i8,i8,i8,u8,u8,u8,u8,f8)")
+def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon):
     """Find what ends, or interrupts, the stay of each listed patient, and when.
 
     Leaves the local number of the edge in integers[SCRATCH, k] (the number of edges for the horizon) and moves the
     patients to that time. Returns a status.
     """
+    model = model_of(space)
+    reals = reals2(space, at.A_REALS)
+    integers = integers2(space, at.A_INTEGERS)
+    kept = reals2(space, at.A_KEPT)
+    lists = words2(space, at.A_LISTS)
+    control = integers1(space, at.A_CONTROL)
     size = model.size
     nodes = model.nodes
     attributes = at.REALS + size[at.SIZE_REGISTERS] + size[at.SIZE_SCHEDULED]
@@ -824,10 +865,10 @@ def _pass_time(
     end_scheduled = nodes[node, at.NODE_SCHEDULED_END]
     edges = nodes[node, at.NODE_EDGE_END] - nodes[node, at.NODE_EDGE_FIRST]
     changed = count
-    if not begins:
+    if begins == 0:
         changed = _changed_first(integers, lists, count)
-    _open_visits(model, node, reals, integers, lists, changed, attributes, visit_reals, visit_integers, control)
-    if begins:
+    _open_visits(space, node, changed, attributes)
+    if begins == 1:
         entries = at.INTEGERS + node
         most = 0
         for k in range(count):
@@ -855,27 +896,20 @@ def _pass_time(
         reals[_BEST, k] = horizon
         integers[at.FIRING, p] = 0
         reals[_CHOICE, k] = edges
-    if begins:
+    if begins == 1:
         _gather_addresses(integers, lists, at.LIST, 0, count, at.INTEGERS + node, patient0)
-        bad = _fresh_times(
-            model, draw, node, reals, integers, kept, lists, count, attributes, patient0, luck, k0, k1, horizon
-        )
+        bad = _fresh_times(space, draw, node, count, attributes, patient0, luck, k0, k1, horizon)
         if bad == 1:
             return _not_a_number(reals, lists, count, control)
-    if not begins or nodes[node, at.NODE_HAS_LIFE] == 1:
-        patient = _kept_times(
-            model, draw, node, begins, reals, integers, kept, lists, changed, count, attributes, patient0, luck, k0, k1,
-            horizon,
-        )  # fmt: skip
+    if begins == 0 or nodes[node, at.NODE_HAS_LIFE] == 1:
+        patient = _kept_times(space, draw, node, begins, changed, count, attributes, patient0, luck, k0, k1, horizon)
         if patient >= 0:
             control[at.CONTROL_ERROR_PATIENT] = patient
             return at.ERROR_FIRINGS
         if _choose_kept(model, draw, node, begins, reals, kept, lists, count, attributes, horizon) == 1:
             return _not_a_number(reals, lists, count, control)
     if end_scheduled > first_scheduled:
-        bad = _scheduled_times(
-            model, draw, node, begins, reals, integers, lists, count, attributes, patient0, luck, k0, k1
-        )
+        bad = _scheduled_times(space, draw, node, begins, count, attributes, patient0, luck, k0, k1)
         if bad == 1:
             return _not_a_number(reals, lists, count, control)
     if can_stay and size[at.SIZE_LOCAL] * size[at.SIZE_SYSTEMIC] > 1:
@@ -949,9 +983,14 @@ def _pass_time(
     return at.OK
 
 
-@part
-def _take_chance(model, draw, node, count, reals, integers, lists, control, patient0, luck, k0, k1):
+@part("i8(i8,i8,i8,i8,u8,u8,u8,u8)")
+def _take_chance(space, draw, node, count, patient0, luck, k0, k1):
     """Draw a branch for each listed patient: the first whose cumulative weight exceeds u x total; the last takes the rest."""
+    model = model_of(space)
+    reals = reals2(space, at.A_REALS)
+    integers = integers2(space, at.A_INTEGERS)
+    lists = words2(space, at.A_LISTS)
+    control = integers1(space, at.A_CONTROL)
     size = model.size
     nodes = model.nodes
     attributes = at.REALS + size[at.SIZE_REGISTERS] + size[at.SIZE_SCHEDULED]
@@ -960,10 +999,7 @@ def _take_chance(model, draw, node, count, reals, integers, lists, control, pati
     entries = at.INTEGERS + node
     program = nodes[node, at.NODE_PROGRAM]
     if program >= 0:
-        run_program(
-            model.code, model.programs[program], model.programs[program + 1], model.numbers, draw, reals, integers,
-            lists, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1,
-        )  # fmt: skip
+        run_program(space, program, draw, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1)
         # Turn weights into cumulative weights, in declared order.
         for k in range(count):
             reals[_OTHER, k] = reals[at.REALS, k]
@@ -999,15 +1035,23 @@ def _take_chance(model, draw, node, count, reals, integers, lists, control, pati
     return at.OK
 
 
-@part
-def _follow_edges(
-    model, node, draw, count, groups, reals, integers, lists, queued, visit_reals, visit_integers, mark_reals,
-    mark_integers, control, patient0, luck, k0, k1,
-):  # fmt: skip
+@part("i8(i8,i8,i8,i8,u8,u8,u8,u8)")
+def _follow_edges(space, node, draw, count, patient0, luck, k0, k1):
     """Group the listed patients by integers[CHOICE, k] and carry out each edge for its group, in declared order.
 
     An edge acts in order: mark (with the old attributes), updates, treatment, destination.
     """
+    model = model_of(space)
+    groups = integers1(space, at.A_GROUPS)
+    reals = reals2(space, at.A_REALS)
+    integers = integers2(space, at.A_INTEGERS)
+    lists = words2(space, at.A_LISTS)
+    queued = integers1(space, at.A_QUEUED)
+    visit_reals = reals2(space, at.A_VISIT_REALS)
+    visit_integers = integers2(space, at.A_VISIT_INTEGERS)
+    mark_reals = reals1(space, at.A_MARK_REALS)
+    mark_integers = integers2(space, at.A_MARK_INTEGERS)
+    control = integers1(space, at.A_CONTROL)
     size = model.size
     nodes = model.nodes
     attributes = at.REALS + size[at.SIZE_REGISTERS] + size[at.SIZE_SCHEDULED]
@@ -1063,9 +1107,8 @@ def _follow_edges(
         program = model.edges[edge, at.EDGE_PROGRAM]
         if program >= 0:
             wrong = run_program(
-                model.code, model.programs[program], model.programs[program + 1], model.numbers, draw, reals, integers,
-                lists, at.GROUPED, begin, number, attributes, node, patient0, luck, k0, k1,
-            )  # fmt: skip
+                space, program, draw, at.GROUPED, begin, number, attributes, node, patient0, luck, k0, k1
+            )
             if wrong >= 0:
                 control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.GROUPED, begin + wrong])
                 return at.ERROR_NAN
@@ -1121,16 +1164,21 @@ def _follow_edges(
     return at.OK
 
 
-@entry
-def advance(
-    model, draw, horizon, patient0, luck, k0, k1, reals, integers, kept, lists, queued, groups, visit_reals, visit_integers,
-    mark_reals, mark_integers, control,
-):  # fmt: skip
+@part("i8(i8,i8,f8,u8,u8,u8,u8)")
+def advance(space, draw, horizon, patient0, luck, k0, k1):
     """Run a block until all its histories have ended (OK), a buffer may fill (BUFFER_FULL) or an error stops it.
 
     `patient0` is the first patient's number, `luck`, `k0` and `k1` address the random numbers. After BUFFER_FULL the caller
     empties the buffers (CONTROL_VISITS and CONTROL_MARKS say how much is in them) and calls again.
     """
+    model = model_of(space)
+    reals = reals2(space, at.A_REALS)
+    integers = integers2(space, at.A_INTEGERS)
+    lists = words2(space, at.A_LISTS)
+    queued = integers1(space, at.A_QUEUED)
+    visit_reals = reals2(space, at.A_VISIT_REALS)
+    mark_reals = reals1(space, at.A_MARK_REALS)
+    control = integers1(space, at.A_CONTROL)
     count_nodes = model.size[at.SIZE_NODES]
     capacity = visit_reals.shape[1]
     mark_capacity = mark_reals.shape[0]
@@ -1164,10 +1212,7 @@ def advance(
                 status = at.OK
                 kind = model.nodes[node, at.NODE_KIND]
                 if kind == at.STATE:
-                    status = _pass_time(
-                        model, draw, node, staying == 0, count, reals, integers, kept, lists, visit_reals, visit_integers,
-                        control, patient0, luck, k0, k1, horizon,
-                    )  # fmt: skip
+                    status = _pass_time(space, draw, node, 1 - staying, count, patient0, luck, k0, k1, horizon)
                 else:
                     entries = at.INTEGERS + node
                     for k in range(count):
@@ -1182,18 +1227,15 @@ def advance(
                                 status = at.ERROR_INSTANTS
                     if status == at.OK:
                         if kind == at.CHANCE:
-                            status = _take_chance(
-                                model, draw, node, count, reals, integers, lists, control, patient0, luck, k0, k1
-                            )
+                            status = _take_chance(space, draw, node, count, patient0, luck, k0, k1)
                         else:
                             program = model.nodes[node, at.NODE_PROGRAM]
                             attributes = (
                                 at.REALS + model.size[at.SIZE_REGISTERS] + model.size[at.SIZE_SCHEDULED]
                             )  # fmt: skip
                             run_program(
-                                model.code, model.programs[program], model.programs[program + 1], model.numbers, draw,
-                                reals, integers, lists, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1,
-                            )  # fmt: skip
+                                space, program, draw, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1
+                            )
                             for k in range(count):
                                 row = reals[at.REALS, k]
                                 if row != row:
@@ -1204,10 +1246,7 @@ def advance(
                 if status != at.OK:
                     control[at.CONTROL_ERROR_NODE] = node
                     return status
-                status = _follow_edges(
-                    model, node, draw, count, groups, reals, integers, lists, queued, visit_reals, visit_integers,
-                    mark_reals, mark_integers, control, patient0, luck, k0, k1,
-                )  # fmt: skip
+                status = _follow_edges(space, node, draw, count, patient0, luck, k0, k1)
                 if status != at.OK:
                     control[at.CONTROL_ERROR_NODE] = node
                     return status

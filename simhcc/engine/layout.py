@@ -50,6 +50,42 @@ class Model(NamedTuple):
     """(draws, effects, EFFECT_WIDTH): see `EFFECT_*`"""
 
 
+# Places of the arrays in the directory of a run: first the fields of `Model`, then what the kernel works with, the patients,
+# and what `outcomes` reads and writes.
+(
+    A_NODES,
+    A_TRANSITIONS,
+    A_HAZARDS,
+    A_SCHEDULED,
+    A_EDGES,
+    A_SCANS,
+    A_SEGMENTS,
+    A_EFFECT_OF,
+    A_CODE,
+    A_PROGRAMS,
+    A_TAGS,
+    A_SIZE,
+    A_NUMBERS,
+    A_TABLES,
+    A_EFFECTS,
+) = range(15)
+(
+    A_REALS,
+    A_INTEGERS,
+    A_KEPT,
+    A_LISTS,
+    A_QUEUED,
+    A_GROUPS,
+    A_VISIT_REALS,
+    A_VISIT_INTEGERS,
+    A_MARK_REALS,
+    A_MARK_INTEGERS,
+    A_CONTROL,
+) = range(15, 26)
+A_COHORT, A_COLUMN, A_INITIAL = range(26, 29)
+ARRAYS = 29
+"""arrays that the kernel needs"""
+
 # Kinds of node.
 STATE, CHANCE, DECISION, END = 0, 1, 2, 3
 

@@ -11,38 +11,27 @@ import numpy as np
 from simhcc.engine import layout as at
 from simhcc.engine.arithmetic import exp_, log_, normal_quantile
 from simhcc.engine.compiled import part
+from simhcc.engine.directory import integers1, integers2, reals2, words2
 from simhcc.engine.rng import occurrence_word, uniform
 
 
-@part
-def run_program(
-    code,
-    first,
-    last,
-    numbers,
-    draw,
-    reals,
-    integers,
-    lists,
-    row,
-    begin,
-    count,
-    attributes,
-    node,
-    patient0,
-    luck,
-    k0,
-    k1,
-):
-    """Carry out instructions `first` to `last` for the patients lists[row, begin : begin + count].
+@part("i8(i8,i8,i8,i8,i8,i8,i8,i8,u8,u8,u8,u8)")
+def run_program(space, program, draw, row, begin, count, attributes, node, patient0, luck, k0, k1):
+    """Carry out a program for the patients lists[row, begin : begin + count]. `space` is the directory.
 
     Returns -1, or the place in the list of a patient for whom a value to be stored is not a number.
 
     Register r of patient number k in the list is reals[REALS + r, k]. `attributes` is the row of the first attribute and
     `node` the node that evaluates, whose entries address random numbers.
     """
+    code = integers2(space, at.A_CODE)
+    programs = integers1(space, at.A_PROGRAMS)
+    numbers = reals2(space, at.A_NUMBERS)
+    reals = reals2(space, at.A_REALS)
+    integers = integers2(space, at.A_INTEGERS)
+    lists = words2(space, at.A_LISTS)
     wrong = np.int64(-1)
-    for position in range(first, last):
+    for position in range(programs[program], programs[program + 1]):
         operation = code[position, 0]
         to = at.REALS + code[position, 1]
         x = code[position, 2]

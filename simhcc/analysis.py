@@ -198,7 +198,7 @@ def _prepared(inputs: Mapping[str, Any], span: tuple[int, int], first_patient: i
         fresh = hi - lo > 1 and any(len(column) >= 2 * patients for column in inputs["cohort"].values())
         until = first_patient + ((hi - lo) * patients if fresh else patients)
         ready = Prepared(
-            _unpacked(inputs["evaluation"]),
+            unpacked(inputs["evaluation"]),
             {name: value[lo:hi] for name, value in inputs["values"].items()},
             {name: column[first_patient:until] for name, column in inputs["cohort"].items()},
             patients,
@@ -312,7 +312,8 @@ def packed(evaluation: Evaluation) -> bytes:
 
 
 @lru_cache(maxsize=8)
-def _unpacked(content: bytes) -> Evaluation:
+def unpacked(content: bytes) -> Evaluation:
+    """The evaluation that `packed` made into bytes."""
     evaluation = pickle.loads(content)
     assert isinstance(evaluation, Evaluation)
     return evaluation

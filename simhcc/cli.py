@@ -217,6 +217,51 @@ def schema(
 
 
 @app.command(
+    epilog="Example: simhcc trial imbrave150 leap-012 --replicates 1000 --out results/trials-try",
+    short_help="Run virtual trials and compare them with what was published.",
+)
+def trial(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME|FILE|all...", help="Trials: ids, paths of files, or all.")
+    ],
+    replicates: Annotated[int, typer.Option(help="How many times each trial is run.")] = 1000,
+    iterations: Annotated[
+        int, typer.Option(help="Draws of the uncertain numbers that the replicates share; 1: numbers at their values.")
+    ] = 1,
+    patients: Annotated[
+        int | None, typer.Option(help="Simulated patients of each arm (and draw) from whom trials are taken.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 1,
+    threads: Annotated[int | None, typer.Option(help="Threads (default: all cores).")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write tables and figures to this folder.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the interrupted run of --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --out.")] = False,
+    dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on this Dask scheduler.")] = None,
+) -> None:
+    """Run a whole trial many times - accrual, drop-out, scans, data cut-offs - and analyse each as the trialists did.
+
+    Prints every published figure beside what the simulated trials show: inside or outside the interval that holds 95 % of
+    them, and by how much. With several iterations the interval carries the uncertainty of the parameters as well.
+    """
+    with _errors(json_):
+        from simhcc.trials.command import Request, run_trials
+
+        request = Request(
+            names=names, replicates=replicates, iterations=iterations, patients=patients, seed=seed, threads=threads,
+            out=out, resume=resume, overwrite=overwrite, dask=dask,
+        )  # fmt: skip
+        found = run_trials(request, quiet=quiet, say=lambda text: typer.echo(text, err=True))
+        if json_:
+            typer.echo(json.dumps(found.as_object(), ensure_ascii=False, allow_nan=False))
+        else:
+            typer.echo(found.as_text(), nl=False)
+            if found.folder is not None:
+                typer.echo(f"\nResults: {found.folder}")
+
+
+@app.command(
     "new-scenario",
     epilog="Example: simhcc new-scenario my-question --extends advanced",
     short_help="Start a scenario of your own from a packaged one.",

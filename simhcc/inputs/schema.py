@@ -15,12 +15,13 @@ from simhcc.inputs.models import (
     StrategyModel,
     plain_schema,
 )
+from simhcc.inputs.trials import TrialModel
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, dict[str, Any]]:
-    """File kind -> JSON Schema (draft 2020-12): params, sources, correlations, posterior, scenario, strategy.
+    """File kind -> JSON Schema (draft 2020-12): params, sources, correlations, posterior, scenario, strategy, trial.
 
     A schema accepts every file that is read; some rules that need more than one entry (an unknown source, a
     distribution that does not fit its value) are checked on reading only.
@@ -34,6 +35,7 @@ def json_schema() -> dict[str, dict[str, Any]]:
         "posterior": plain_schema(PosteriorModel),
         "scenario": scenario,
         "strategy": plain_schema(StrategyModel),
+        "trial": plain_schema(TrialModel),
     }
     return {kind: {"$schema": _DIALECT, "title": f"simhcc {kind}", **schema} for kind, schema in schemas.items()}
 

@@ -16,13 +16,11 @@ from scipy.special import ndtr
 from simhcc.engine.rng import uniforms
 from simhcc.inputs.trials import Analysis
 from simhcc.trials import observe
-from simhcc.trials.pools import NEXT_LINE, Pool
+from simhcc.trials.pools import Pool
 from simhcc.trials.rows import Row, response_shift, rows_of, shifted
 from simhcc.trials.statistics import analyse_replicates, kaplan_meier
 
 Floats = NDArray[np.float64]
-
-DAYS_PER_MONTH = 365.25 / 12.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def expected(pool: Pool) -> Expected:
             arm.id,
             entry,
             observe.dropout_times(design, u[1]),
-            observe.windows(design, u[2], DAYS_PER_MONTH),
+            observe.windows(design, u[2]),
         )
         if arm.subset_of is not None:
             share = arm.n / trial.arm(arm.subset_of).n
@@ -103,7 +101,7 @@ def expected(pool: Pool) -> Expected:
             else:
                 values[k, draw] = float(seen.event[draw][chosen].mean())
     last = cutoffs[design.analyses[-1].name]
-    later = {name: _share_with_next_line(arm, last) for name, arm in arms.items()}
+    later = {name: observe.next_line_share(arm, last) for name, arm in arms.items()}
     return Expected(rows, values, reached, later)
 
 
@@ -164,11 +162,3 @@ def _hazard_ratio(pool: Pool, arms: Mapping[str, observe.Enrolled], row: Row, cu
         threads=1,
     )
     return np.asarray(analysis.hazard_ratio)
-
-
-def _share_with_next_line(arm: observe.Enrolled, cutoff: Floats) -> Floats:
-    later = arm.columns[NEXT_LINE]
-    entered = ~np.isnan(later) & (arm.entry <= cutoff[:, None])
-    with np.errstate(invalid="ignore"):
-        yes = (later <= np.minimum(cutoff[:, None] - arm.entry, arm.dropout)) & entered
-    return np.asarray(yes.sum(axis=1) / np.maximum(entered.sum(axis=1), 1))

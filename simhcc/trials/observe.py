@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhcc.inputs.trials import RESPONSE, Analysis, Design, Trial
-from simhcc.trials.pools import HORIZON, Pool, median_cutoff
+from simhcc.trials.pools import HORIZON, NEXT_LINE, Pool, median_cutoff
 from simhcc.trials.statistics import apply_follow_up, event_cutoff, scan_times
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+
+DAYS_PER_MONTH = 365.25 / 12.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Enrolled:
     """months by which scans come late (negative: early)"""
     strata: NDArray[np.int32]
     subgroups: Mapping[str, Flags]
+    draw: NDArray[np.int64]
+    """[R]: draw of the parameters of each replicate"""
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,9 @@ def dropout_times(design: Design, u: Floats) -> Floats:
     return -np.log1p(-u) / design.drop_out_per_month
 
 
-def windows(design: Design, u: Floats, days_per_month: float) -> Floats:
+def windows(design: Design, u: Floats) -> Floats:
     """Months by which a patient's scans come late or early, even over the window."""
-    return (2.0 * u - 1.0) * (design.assessment.window_days or 0.0) / days_per_month
+    return (2.0 * u - 1.0) * (design.assessment.window_days or 0.0) / DAYS_PER_MONTH
 
 
 def scans(design: Design) -> Floats:
@@ -143,6 +147,15 @@ def cutoff_of(trial: Trial, look: Analysis, arms: Mapping[str, Enrolled]) -> Flo
     return np.minimum(reached, HORIZON)
 
 
+def next_line_share(arm: Enrolled, cutoff: Floats) -> Floats:
+    """Share of the randomised who had a further line of systemic therapy by the cut-off, [R]."""
+    later = arm.columns[NEXT_LINE]
+    entered = ~np.isnan(later) & (arm.entry <= cutoff[:, None])
+    with np.errstate(invalid="ignore"):
+        yes = (later <= np.minimum(cutoff[:, None] - arm.entry, arm.dropout)) & entered
+    return np.asarray(yes.sum(axis=1) / np.maximum(entered.sum(axis=1), 1))
+
+
 def pooled(pool: Pool, arm: str, entry: Floats, dropout: Floats, window: Floats) -> Enrolled:
     """All patients of one arm of a pool as one large arm in each draw."""
     draws, patients = pool.draws, pool.patients
@@ -153,4 +166,5 @@ def pooled(pool: Pool, arm: str, entry: Floats, dropout: Floats, window: Floats)
         window=np.broadcast_to(window, (draws, patients)),
         strata=np.broadcast_to(pool.strata, (draws, patients)),
         subgroups={name: np.broadcast_to(flags, (draws, patients)) for name, flags in pool.subgroups.items()},
+        draw=np.arange(draws),
     )

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from simhcc import outcomes as _outcomes
+from simhcc.analysis import packed, unpacked
 from simhcc.assembly import doses
 from simhcc.engine import arithmetic
-from simhcc.engine.compiled import compiling
+from simhcc.engine import compiled as _compiled
 from simhcc.engine.rng import uniforms
 from simhcc.errors import InputError
 from simhcc.expressions import Expression
@@ -94,6 +95,67 @@ class Pool:
         return self.times[whole][:, self.columns.index(name)]
 
 
+@dataclass(frozen=True)
+class Part:
+    """One strategy of one arm, ready for the engine."""
+
+    arm: str
+    share: float
+    """part of the arm's patients; 1 where the arm is no mix"""
+    evaluation: bytes
+    numbers: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A trial's patients before they are simulated: plain arrays, so that it can be cut into shards."""
+
+    trial: Trial
+    parts: tuple[Part, ...]
+    columns: tuple[str, ...]
+    values: Mapping[str, Floats]
+    cohort: Mapping[str, Floats]
+    levels: Mapping[str, Floats]
+    patients: int
+    seed: int
+    luck: int | None
+    first_patient: int
+    strata: NDArray[np.int32]
+    subgroups: Mapping[str, Flags]
+    shift: Floats
+
+    @property
+    def draws(self) -> int:
+        """Draws of the parameters."""
+        return draws_of(self.values)
+
+    def simulate(self, part: int, draws: tuple[int, int], patients: tuple[int, int], threads: int | None) -> Floats:
+        """Times of one part for a range of draws and of patients, (draws, columns, patients)."""
+        (lo, hi), (first, last) = draws, patients
+        own = self.parts[part]
+        values = {name: value[lo:hi] for name, value in self.values.items()}
+        values |= {name: np.full(hi - lo, number) for name, number in own.numbers.items()}
+        return reached(
+            unpacked(own.evaluation),
+            values,
+            {name: column[first:last] for name, column in self.cohort.items()},
+            {name: level[lo:hi] for name, level in self.levels.items()},
+            np.arange(lo, hi) if self.luck is None else np.full(hi - lo, self.luck),
+            self.first_patient + first,
+            threads,
+        )
+
+    def pool(self, times: Mapping[int, Floats]) -> Pool:
+        """The pool, from the times of every part by its position."""
+        whole: dict[str, Floats] = {}
+        for arm in dict.fromkeys(part.arm for part in self.parts):
+            mine = [k for k, part in enumerate(self.parts) if part.arm == arm]
+            shares = [self.parts[k].share for k in mine]
+            found = [times[k] for k in mine]
+            whole[arm] = found[0] if len(found) == 1 else _mixed(found, shares, self.seed, self.first_patient)
+        return Pool(self.trial, self.columns, whole, self.strata, self.subgroups, self.shift)
+
+
 def simulate_trial(
     trial: Trial,
     numbers: Numbers,
@@ -115,6 +177,22 @@ def simulate_trial(
 
     Raises InputError, with the file's line, for a population, parameter or condition that does not exist.
     """
+    ready = plan(trial, numbers, patients=patients, seed=seed, luck=luck, first_patient=first_patient, effects=effects)
+    everyone, every = (0, patients), (0, ready.draws)
+    return ready.pool({k: ready.simulate(k, every, everyone, threads) for k in range(len(ready.parts))})
+
+
+def plan(
+    trial: Trial,
+    numbers: Numbers,
+    *,
+    patients: int,
+    seed: int,
+    luck: int | None,
+    first_patient: int = 0,
+    effects: Mapping[str, ArrayLike] | None = None,
+) -> Plan:
+    """Everything `simulate_trial` needs before the engine runs; arguments and errors as there."""
     values = values_of(numbers)
     draws = draws_of(values)
     levels = _levels(trial, values, effects, draws)
@@ -128,26 +206,28 @@ def simulate_trial(
     if trial.content.level is not None and trial.content.level.early_mass is not None:
         levels["early"] = levels["early"] + _early_level(trial, values, cohort, draws)
     endpoints = tuple(_endpoints(trial))
-    times: dict[str, Floats] = {}
-    for arm in trial.content.arms:
-        if arm.subset_of is not None:
-            continue
-        own = {**values, **{name: np.full(draws, number) for name, number in _arm_numbers(trial, arm, values).items()}}
-        parts = [
-            _reached(to_graph(s), own, cohort, endpoints, levels, patients, seed, luck, first_patient, threads)
-            for label, s in trial.strategies
-            if label.split("/")[0] == arm.id
-        ]
-        times[arm.id] = parts[0] if arm.mix is None else _mixed(parts, list(arm.mix.values()), seed, first_patient)
-    if cleared or trial.content.setting == "resectable":
+    parts = []
+    for label, strategy in trial.strategies:
+        arm = trial.arm(label.split("/")[0])
+        share = 1.0 if arm.mix is None else float(arm.mix[label.split("/")[1]])
+        evaluation = packed(_evaluation(to_graph(strategy), endpoints, seed))
+        parts.append(Part(arm.id, share, evaluation, _arm_numbers(trial, arm, values)))
+    if trial.content.setting == "resectable":
         shift = np.zeros(draws)
     else:
         kind = "tace" if trial.content.setting == "intermediate" else "systemic"
         shift = np.broadcast_to(values[f"response_criteria.mrecist_logit_shift_{kind}"], (draws,)).copy()
-    return Pool(
+    return Plan(
         trial=trial,
+        parts=tuple(parts),
         columns=tuple(endpoint.id for endpoint in endpoints),
-        times=times,
+        values=values,
+        cohort=cohort,
+        levels=levels,
+        patients=patients,
+        seed=seed,
+        luck=luck,
+        first_patient=first_patient,
         strata=_strata(trial, view, patients),
         subgroups=_subgroups(trial, view),
         shift=shift,
@@ -202,7 +282,7 @@ def _strata(trial: Trial, view: WithDerived, patients: int) -> NDArray[np.int32]
     for position, text in enumerate(trial.content.design.strata):
         condition = _condition(trial, ("design", "strata", position), text)
         codes = codes * 2 + condition.holds(view).astype(np.int32)
-    return np.unique(codes, return_inverse=True)[1].astype(np.int32)
+    return codes
 
 
 def _subgroups(trial: Trial, view: WithDerived) -> dict[str, Flags]:
@@ -377,21 +457,8 @@ def _parts(name: str, endpoint: EndpointModel, origin: str | None) -> Iterator[E
         yield Endpoint(id=f"{name}/origin", marks=(endpoint.origin,), origin=origin)
 
 
-def _reached(
-    strategy: Strategy,
-    values: Mapping[str, Floats],
-    cohort: Mapping[str, Floats],
-    endpoints: tuple[Endpoint, ...],
-    levels: Mapping[str, Floats],
-    patients: int,
-    seed: int,
-    luck: int | None,
-    first_patient: int,
-    threads: int | None,
-) -> Floats:
-    """Times of the endpoints, (draws, endpoints, patients), of one strategy."""
-    draws = draws_of(values)
-    evaluation = Evaluation(
+def _evaluation(strategy: Strategy, endpoints: tuple[Endpoint, ...], seed: int) -> Evaluation:
+    return Evaluation(
         pathway=pathway(),
         strategies=(strategy,),
         channels=(Channel(id="months"),),
@@ -401,13 +468,26 @@ def _reached(
         grid_step=None,
         seed=seed,
     )
+
+
+def reached(
+    evaluation: Evaluation,
+    values: Mapping[str, Floats],
+    cohort: Mapping[str, Floats],
+    levels: Mapping[str, Floats],
+    luck: NDArray[np.integer[Any]],
+    first_patient: int,
+    threads: int | None,
+) -> Floats:
+    """Times of the endpoints of an evaluation with one strategy, (draws, endpoints, patients)."""
+    draws, patients, endpoints = draws_of(values), len(next(iter(cohort.values()))), len(evaluation.endpoints)
     tiled = {name: np.tile(column, draws) for name, column in cohort.items()}
     for name, attribute in EFFECTS.items():
         tiled[attribute] = np.repeat(levels[name], patients)
     run = Prepared(evaluation, values, tiled, patients, luck, 0, True, BLOCK)
     # Every draw has columns of its own, which carry its level; the patients in them are the same.
     run.ids = np.full(draws, first_patient, dtype=np.uint64)
-    found = np.empty((draws, len(endpoints), patients))
+    found = np.empty((draws, endpoints, patients))
 
     def part(first: int, last: int) -> None:
         work = _outcomes.allocate(run.models, run.rewards, run.plan, run.block)
@@ -416,9 +496,9 @@ def _reached(
                 run.run_range(item, item + 1, work)
             draw, begin = item // run.blocks, item % run.blocks * run.block
             count = min(run.block, patients - begin)
-            found[draw, :, begin : begin + count] = work.reached[: len(endpoints), :count]
+            found[draw, :, begin : begin + count] = work.reached[:endpoints, :count]
 
-    with compiling(COMPILING):
+    with _compiled.compiling(COMPILING):
         if threads == 1 or run.items == 1:
             part(0, run.items)
         else:
@@ -437,12 +517,6 @@ def _mixed(parts: list[Floats], shares: list[float], seed: int, first_patient: i
     for position, part in enumerate(parts):
         mixed[:, :, chosen == position] = part[:, :, chosen == position]
     return mixed
-
-
-def effective_patients(pool: Pool, arm: str) -> int:
-    """Randomised patients of an arm in the draw that has fewest."""
-    column = pool.column(arm, NEXT_LINE)
-    return int((~np.isnan(column)).sum(axis=1).min()) if column.size else 0
 
 
 def median_cutoff(trial: Trial, name: str | None) -> float:

@@ -23,7 +23,8 @@ class Row:
     """One published figure, as the virtual trial has to compute it.
 
     `kind` is target (one arm) or contrast; `statistic` median, landmark, rmst, orr, share or hr. `missing` says why the model
-    does not predict it, None where it does.
+    does not predict it, None where it does. A conclusion printed without a figure has `published` NaN and its words in
+    `verdict`; `use` is band for a recalled figure that only says what would be plausible.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Row:
     confirmed: bool
     use: str
     missing: str | None
+    verdict: str | None = None
 
     @property
     def name(self) -> str:
@@ -86,6 +88,24 @@ def _rows(trial: Trial) -> Iterator[Row]:
         yield _row(trial, "target", position, target, target.value, target.statistic, criteria)
     for position, contrast in enumerate(trial.content.contrasts):
         yield _row(trial, "contrast", position, contrast, contrast.hr, "hr", None)
+    for position, band in enumerate(trial.content.plausibility):
+        kind = "target" if band.reference is None else "contrast"
+        yield Row(
+            kind, position, band.arm, band.reference, band.endpoint, band.statistic, None, _look(trial, band.endpoint), None,
+            None, band.value, None, None, band.confirmed, "band", None,
+        )  # fmt: skip
+    for position, verdict in enumerate(trial.content.verdicts):
+        if verdict.endpoint != RESPONSE:
+            yield Row(
+                "contrast", position, verdict.arm, verdict.reference, verdict.endpoint, "hr", None,
+                _look(trial, verdict.endpoint), None, None, math.nan, None, None, verdict.confirmed, verdict.use, None,
+                verdict.verdict,
+            )  # fmt: skip
+
+
+def _look(trial: Trial, endpoint: str) -> str:
+    fitting = [a for a in trial.content.design.analyses if a.endpoint in (None, endpoint)]
+    return (fitting or list(trial.content.design.analyses))[-1].name
 
 
 def _row(

@@ -278,6 +278,59 @@ def new_scenario(
         typer.echo(f"{path}\nsimhcc run {name}")
 
 
+@app.command(
+    epilog="Example: simhcc claims five-year-30 --iterations 100 --out results/claims-try",
+    short_help="Test the claims of the registry and give verdicts.",
+)
+def claims(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID ...]", help="Ids or paths of claims; none takes all.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Results folder (default: results/claims).")] = None,
+    docs: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write claims.md with its figures to this folder.")
+    ] = None,
+    patients: Annotated[int | None, typer.Option(help="Patients per strategy, in each draw.")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Draws of the uncertain numbers.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads (default: all cores).")] = None,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Only list the claims with their last verdicts, and what is stale.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Run the experiments of each claim over the uncertain numbers and judge it.
+
+    Prints the verdict with its probability and Monte-Carlo error, the numbers that drive it and where it would flip; writes a
+    page with figures for each claim, and a record that knows which verdicts are stale and why.
+    """
+    with _errors(json_):
+        from simhcc.report.claims import ClaimsRequest, run_claims
+
+        request = ClaimsRequest(
+            ids=tuple(ids or ()),
+            out=out,
+            docs=docs,
+            patients=patients,
+            iterations=iterations,
+            seed=seed,
+            threads=threads,
+            list_only=list_,
+            quiet=quiet,
+        )
+        say: Callable[[str], None] = (lambda text: None) if quiet else (lambda text: typer.echo(text, err=True))
+        found = run_claims(request, say)
+        if json_:
+            from simhcc.report.claims import finite
+
+            typer.echo(json.dumps(finite(found.as_object()), ensure_ascii=False, allow_nan=False))
+        else:
+            typer.echo(found.as_text(_width()), nl=False)
+            if found.findings:
+                typer.echo(f"\nResults: {found.folder}")
+
+
 def _width() -> int:
     return shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if sys.stdout.isatty() else PIPE_WIDTH
 

@@ -14,6 +14,8 @@ FOLDERS = {
     "scenario": "scenarios",
     "strategy": "scenarios/strategies",
     "claim": "scenarios/claims",
+    "structure": "scenarios/structures",
+    "forecast": "scenarios/forecasts",
     "population": "params/populations",
     "trial": "params/trials",
     "country": "params/countries",

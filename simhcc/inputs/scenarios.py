@@ -130,7 +130,7 @@ def load_scenario(id_or_path: str | Path, user_dir: str | Path | None = None) ->
     if country not in list_countries(user_dir):
         document, path = origin.get("country", (first, ()))
         raise document.error(path, f"no country called {country!r}", one_of(list_countries(user_dir), country))
-    strategies = _strategies(*origin["strategies"], user_dir)
+    strategies = read_strategies(*origin["strategies"], user_dir)
     document, path = origin["comparator"]
     if tree["comparator"] not in [strategy.id for strategy in strategies]:
         ids = [strategy.id for strategy in strategies]
@@ -241,7 +241,8 @@ def _lines_below(document: Document, path: KeyPath, to: KeyPath) -> dict[KeyPath
 # Parts
 
 
-def _strategies(document: Document, path: KeyPath, user_dir: str | Path | None) -> tuple[Strategy, ...]:
+def read_strategies(document: Document, path: KeyPath, user_dir: str | Path | None) -> tuple[Strategy, ...]:
+    """The strategies listed at `path` of any file: ids, paths, or mappings with options. Claim files use it too."""
     entries = document.get(path)
     if not isinstance(entries, list) or not entries:
         raise document.error(path, describe(entries), "a list of strategies: ids, paths, or {id: ..., options: {...}}")

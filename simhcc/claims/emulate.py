@@ -317,7 +317,7 @@ def conversion_study(
     start = pool.start[draw]
     operated = np.isfinite(start)
     if design in ("randomised", "target_trial"):
-        group = _groups(operated, generator.random(n) < 0.5)
+        group = _groups(operated, np.less(generator.random(n), 0.5))
         return Study(group, np.where(operated, start, 0.0))
     responded = np.isfinite(pool.response[draw])
     if design == "landmark":

@@ -260,7 +260,7 @@ def value_of_knowing(
         members[group] = [f"{group}|{name}" for name in numbers]
         columns |= dict(zip(members[group], numbers.values(), strict=True))
     table = evppi(psa, pd.DataFrame(columns), members, wtp=1.0)
-    return {str(row.Group): (float(row.EVPPI), float(row.SE)) for row in table.itertuples()}
+    return dict(zip(table["Group"], zip(table["EVPPI"].tolist(), table["SE"].tolist(), strict=True), strict=True))
 
 
 def value_of_all(holds: NDArray[np.bool_]) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhcc.errors import InputError
-from simhcc.expressions import Expression, Operand, floor, lookup, parameter, where
+from simhcc.expressions import Expression, Operand, floor, lookup, maximum, minimum, parameter, where
 from simhcc.graph import (
     AdministrationReward,
     Channel,
@@ -25,7 +25,7 @@ from simhcc.graph import (
     Reward,
     TimeToDeathReward,
 )
-from simhcc.inputs import ParameterSet, Scenario
+from simhcc.inputs import ParameterSet, Scenario, conversion_rates
 from simhcc.model import as_values
 from simhcc.pathway.attributes import DOSES
 from simhcc.pathway.regimens import REGIMENS, Regimen
@@ -58,6 +58,8 @@ def assemble(scenario: Scenario, parameters: ParameterSet) -> tuple[Evaluation, 
         values = as_values(base)
     else:
         values = dict(parameters.sample(scenario.iterations, scenario.seed))
+    for name, rate in conversion_rates(parameters).items():
+        values[name] = values[name] * rate
     years = scenario.horizon_years if scenario.horizon_years is not None else float(base["economics.horizon_years"])
     evaluation = Evaluation(
         pathway=pathway(),
@@ -138,8 +140,8 @@ def channels() -> tuple[Channel, ...]:
 
 def rewards(share: Operand, parameters: ParameterSet) -> Iterator[Reward]:
     """Everything that adds to a channel; `share` multiplies all costs."""
-    for channel in ("ly", "ly_undiscounted"):
-        yield RateReward(channel=channel, rate=1.0)
+    yield from life_years("ly")
+    yield RateReward(channel="ly_undiscounted", rate=1.0)
     for channel in ("qaly", "qaly_undiscounted"):
         yield from utilities(channel)
     for cost in costs(pathway(), parameters):
@@ -183,32 +185,75 @@ class Cost:
         )
 
 
-# -- quality of life -----------------------------------------------------------------------------------------------
+# -- life years and quality of life --------------------------------------------------------------------------------
+
+STATES = ("awaiting_curative", "disease_free", "local_control", "systemic", "untreated_tumour", "supportive")
+_PHASES = (("none", "first"), ("later",))
+
+
+def life_years(channel: str) -> Iterator[Reward]:
+    """Time alive in pieces that add up to all of it: by state, and by regimen and line, for the waterfalls."""
+    for state in STATES:
+        if state not in ("systemic", "disease_free", "awaiting_curative"):
+            yield RateReward(channel=channel, rate=1.0, states=(state,))
+            continue
+        for regimen in ("none", *_ANTI_TUMOUR_DRUGS):
+            # Who is in the systemic state has a line; the others' drugs surround an operation.
+            for phase in _PHASES if state == "systemic" else (None,):
+                tags = {} if phase is None else {"phase": phase}
+                yield RateReward(channel=channel, rate=1.0, states=(state,), systemic=(regimen,), tags=tags)
+
+
+def state_utilities() -> dict[str, Expression]:
+    """Utility of each state in middle age: decrements from the state above, no higher than the norm, not below the floor.
+
+    `systemic_later` is the systemic state in later lines.
+    """
+    p, floor_ = parameter, parameter("utility.floor")
+    u = minimum(p("utility.disease_free"), lookup("utility.norm.by_age", 1.0))
+    first = u - p("utility.decrement.systemic_first_line")
+    progressed = first - p("utility.decrement.progressed")
+    found = {
+        "disease_free": u,
+        "awaiting_curative": u - p("utility.decrement.awaiting_curative"),
+        "local_control": u - p("utility.decrement.local_control"),
+        "systemic": first,
+        "systemic_later": progressed,
+        "untreated_tumour": progressed,
+        "supportive": progressed - p("utility.decrement.supportive"),
+    }
+    return {state: maximum(utility, floor_) for state, utility in found.items()}
 
 
 def utilities(channel: str) -> Iterator[Reward]:
-    """Utility by state, decrements for decompensation and adjuvant drugs, and disutilities over a time."""
-    p = parameter
-    u = p("utility.disease_free")
-    first, later = u - p("utility.decrement.systemic_first_line"), p("utility.decrement.progressed")
-    yield RateReward(channel=channel, rate=u, states=("disease_free",))
-    yield RateReward(channel=channel, rate=u - p("utility.decrement.awaiting_curative"), states=("awaiting_curative",))
-    yield RateReward(channel=channel, rate=u - p("utility.decrement.local_control"), states=("local_control",))
-    yield RateReward(channel=channel, rate=first, states=("systemic",))
-    yield RateReward(channel=channel, rate=-later, states=("systemic",), tags=_LATER)
-    yield RateReward(channel=channel, rate=first - later, states=("untreated_tumour",))
-    yield RateReward(channel=channel, rate=first - later - p("utility.decrement.supportive"), states=("supportive",))
+    """Utility by state, decrements for decompensation and adjuvant drugs, and disutilities over a time.
+
+    Decompensation and the last months never take a state below the floor.
+    """
+    p, floor_ = parameter, parameter("utility.floor")
+    state = state_utilities()
+    worse = {name: minimum(p("utility.decrement.decompensated"), u - floor_) for name, u in state.items()}
+    last = minimum(p("utility.decrement.end_of_life"), state["supportive"] - worse["supportive"] - floor_)
+    decompensated = {"decompensated": ("yes",)}
+    for name in STATES:
+        if name == "systemic":
+            for phase, line in zip(_PHASES, ("systemic", "systemic_later"), strict=True):
+                yield RateReward(channel=channel, rate=state[line], states=(name,), tags={"phase": phase})
+                yield RateReward(
+                    channel=channel, rate=-worse[line], states=(name,), tags={"phase": phase} | decompensated
+                )
+        else:
+            yield RateReward(channel=channel, rate=state[name], states=(name,))
+            yield RateReward(channel=channel, rate=-worse[name], states=(name,), tags=decompensated)
     adjuvant = tuple(r.id for r in REGIMENS if r.adjuvant)
-    yield RateReward(
-        channel=channel,
-        rate=-p("utility.decrement.adjuvant_therapy"),
-        states=("disease_free", "awaiting_curative"),
-        systemic=adjuvant,
-    )
-    yield RateReward(channel=channel, rate=-p("utility.decrement.decompensated"), tags={"decompensated": ("yes",)})
-    yield TimeToDeathReward(
-        channel=channel, rate=-p("utility.decrement.end_of_life"), start=0.0, stop=p("supportive.end_of_life_months")
-    )
+    for name in ("disease_free", "awaiting_curative"):
+        yield RateReward(
+            channel=channel,
+            rate=-minimum(p("utility.decrement.adjuvant_therapy"), state[name] - worse[name] - floor_),
+            states=(name,),
+            systemic=adjuvant,
+        )
+    yield TimeToDeathReward(channel=channel, rate=-last, start=0.0, stop=p("supportive.end_of_life_months"))
     for mark, procedure in (
         ("operated", "hepatectomy"),
         ("ablated", "ablation"),
@@ -329,11 +374,10 @@ TABLETS = ("sorafenib", "lenvatinib", "apatinib", "regorafenib", "cabozantinib")
 
 
 def price(drug: str, parameters: ParameterSet) -> Expression:
-    """Price of one unit, effective or list as `structure.list_prices` says; 0 where the country has none."""
+    """Price of one unit, effective or list as `structure.list_prices` says; 0 stands for a price that nobody knows."""
     names = [f"prices.{panel}.{drug}" for panel in ("list", "effective")]
-    if any(name not in parameters for name in names):
-        # A drug without a price is paid with 0; its strategies leave the cost tables by `prices.unpriced`.
-        return parameter(f"prices.unpriced.{drug}") * 0.0
+    for name in names:
+        parameters.find(name)
     return where(parameter("structure.list_prices"), parameter(names[0]), parameter(names[1]))
 
 

@@ -7,6 +7,7 @@ checked tree with places. Everything wrong is an `InputError` before anything is
 from simhcc.inputs.dependence import CorrelationGroup, Posterior
 from simhcc.inputs.leaf import Label, Parameter
 from simhcc.inputs.locate import find_input, is_path, list_inputs, packaged_folder, user_folder
+from simhcc.inputs.money import conversion_rates, currency_code, money_of
 from simhcc.inputs.parameters import ParameterSet, country_differences, list_countries, load_parameters
 from simhcc.inputs.reader import Document, Place, describe, nearest, one_of, read_yaml, read_yaml_bytes
 from simhcc.inputs.scenarios import Scenario, Subgroup, list_scenarios, load_scenario
@@ -43,7 +44,9 @@ __all__ = [
     "Subgroup",
     "Uncertainty",
     "Unit",
+    "conversion_rates",
     "country_differences",
+    "currency_code",
     "describe",
     "find_input",
     "is_path",
@@ -55,6 +58,7 @@ __all__ = [
     "load_parameters",
     "load_scenario",
     "load_strategy",
+    "money_of",
     "nearest",
     "one_of",
     "packaged_folder",

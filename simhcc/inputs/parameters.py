@@ -29,6 +29,7 @@ from simhcc.inputs.dependence import (
 from simhcc.inputs.leaf import Parameter, read_leaf, replaced_by
 from simhcc.inputs.locate import file_name, packaged_folder, user_folder, yaml_files
 from simhcc.inputs.models import NAME_PATTERN, LeafModel
+from simhcc.inputs.money import conversion_rates
 from simhcc.inputs.reader import Document, FrozenMap, KeyPath, describe, dotted, nearest, one_of, read_yaml
 from simhcc.inputs.sources import SOURCES, Source, read_sources
 from simhcc.inputs.uncertainty import Floats, addressed, draw, purpose
@@ -204,7 +205,8 @@ def load_parameters(
 
     Layers, later ones winning name by name: packaged `params/` with the country pack; the user's `params/` under
     `user_dir` (default: the working folder); `extra_files`; `overrides` (see `ParameterSet.override`). Inside a layer a
-    name defined twice is refused. In a user's or extra file a name that is not packaged must say `new: true`.
+    name defined twice is refused. In a user's or extra file a name that is not packaged must say `new: true`. Money in
+    another currency than the country's needs a rate (`simhcc.inputs.money`).
     Raises InputError with file, line and key for anything wrong.
     """
     packaged, own = packaged_folder("params"), user_folder("params", user_dir)
@@ -228,6 +230,7 @@ def load_parameters(
     posteriors = read_posteriors(packaged, own, parameters)
     refuse_two_dependences(groups, posteriors)
     found = ParameterSet(parameters, reader.sources, groups, posteriors, country, reader.files)
+    conversion_rates(found)
     return found.override(overrides) if overrides else found
 
 

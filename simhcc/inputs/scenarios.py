@@ -21,6 +21,7 @@ from simhcc.inputs.models import (
     number_hint,
     validate,
 )
+from simhcc.inputs.money import currency_code, money_of
 from simhcc.inputs.parameters import ParameterSet, list_countries, load_parameters
 from simhcc.inputs.reader import Document, FrozenMap, KeyPath, Place, describe, one_of, read_yaml
 from simhcc.inputs.strategies import Condition, ParameterName, Strategy, load_strategy, read_when, with_options
@@ -82,7 +83,8 @@ class Scenario:
     def load_parameters(self) -> ParameterSet:
         """The numbers of this scenario: its country pack, extra files and overrides.
 
-        Raises InputError where an override, a threshold of a strategy or a willingness to pay names no parameter.
+        Raises InputError where an override, a threshold of a strategy or a willingness to pay names no parameter, and for a
+        willingness to pay in another currency than the country's.
         """
         found = load_parameters(self.country, self.parameter_files, user_dir=self.user_dir)
         for name in self.overrides:
@@ -97,7 +99,17 @@ class Scenario:
         for position, amount in enumerate(self.wtp):
             if isinstance(amount, ParameterName):
                 document, path = self._origin["wtp"]
-                self._check_name(found, amount, document.place((*path, position)), f"wtp.{position}")
+                place = document.place((*path, position))
+                self._check_name(found, amount, place, f"wtp.{position}")
+                money, currency = money_of(found[amount].unit), currency_code(found)
+                if currency is not None and money != currency:
+                    raise InputError(
+                        f"{amount}, which is in {found[amount].unit}",
+                        f"an amount in {currency}_per_qaly",
+                        f"wtp.{position}",
+                        place.file,
+                        place.line,
+                    )
         return found
 
     def _check_name(self, parameters: ParameterSet, name: str, place: Place, key: str) -> None:

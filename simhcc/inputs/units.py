@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import permutations
 from typing import NamedTuple
 
 
@@ -15,6 +16,9 @@ class Unit(NamedTuple):
 
 
 _ANY = -math.inf
+
+CURRENCIES = {"cny": "renminbi", "usd": "United States dollars", "eur": "euros", "gbp": "pounds sterling"}
+"""code -> name; a country's costs may stand in another currency where `economics` has the rate"""
 
 UNITS: dict[str, Unit] = {
     # shares and chances
@@ -69,18 +73,18 @@ UNITS: dict[str, Unit] = {
     "disutility": Unit("a loss of utility, written as a number of at least 0", 0.0, 1.0),
     "qaly": Unit("quality-adjusted life years"),
     # money
-    "cny": Unit("renminbi"),
-    "cny_per_month": Unit("renminbi per month"),
-    "cny_per_year": Unit("renminbi per year"),
-    "cny_per_mg": Unit("renminbi per milligram"),
-    "cny_per_qaly": Unit("renminbi per QALY"),
-    "usd": Unit("United States dollars"),
-    "usd_per_month": Unit("United States dollars per month"),
-    "usd_per_year": Unit("United States dollars per year"),
-    "usd_per_mg": Unit("United States dollars per milligram"),
-    "usd_per_qaly": Unit("United States dollars per QALY"),
-    "cny_per_usd": Unit("exchange rate"),
-    "usd_per_cny": Unit("exchange rate"),
+    **{
+        f"{code}{per}": Unit(f"{name}{words}")
+        for code, name in CURRENCIES.items()
+        for per, words in (
+            ("", ""),
+            ("_per_month", " per month"),
+            ("_per_year", " per year"),
+            ("_per_mg", " per milligram"),
+            ("_per_qaly", " per QALY"),
+        )
+    },
+    **{f"{a}_per_{b}": Unit(f"exchange rate: {a} for one {b}") for a, b in permutations(CURRENCIES, 2)},
     "index": Unit("a price index or index ratio"),
 }
 

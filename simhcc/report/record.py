@@ -15,10 +15,9 @@ from typing import Any
 import pandas as pd
 
 import simhcc
-from simhcc.inputs import ParameterSet, Scenario, Strategy
+from simhcc.inputs import ParameterSet, Scenario, Strategy, currency_code, money_of
 
 PACKAGES = ("numpy", "scipy", "numba", "pandas", "matplotlib")
-CURRENCIES = {"cny": "CNY", "usd": "USD"}
 
 
 def parameter_table(parameters: ParameterSet) -> pd.DataFrame:
@@ -188,12 +187,12 @@ def run_record(
 
 
 def currency_of(parameters: ParameterSet) -> str:
-    """The money of the country pack's unit costs, such as CNY; empty where there are none."""
-    for name, found in parameters.items():
-        money = found.unit.partition("_per_")[0]
-        if name.startswith(("costs.", "prices.")) and money in CURRENCIES:
-            return CURRENCIES[money]
-    return ""
+    """The currency of results, such as CNY; empty where nothing says it."""
+    code = currency_code(parameters)
+    if code is None:
+        found = (money_of(each.unit) for name, each in parameters.items() if name.startswith(("costs.", "prices.")))
+        code = next((money for money in found if money is not None), None)
+    return "" if code is None else code.upper()
 
 
 def unpriced_drugs(parameters: ParameterSet) -> dict[str, tuple[str, ...]]:

@@ -194,11 +194,11 @@ _PHASES = (("none", "first"), ("later",))
 def life_years(channel: str) -> Iterator[Reward]:
     """Time alive in pieces that add up to all of it: by state, and by regimen and line, for the waterfalls."""
     for state in STATES:
-        if state not in ("systemic", "disease_free", "awaiting_curative"):
+        if state in ("untreated_tumour", "supportive"):
             yield RateReward(channel=channel, rate=1.0, states=(state,))
             continue
         for regimen in ("none", *_ANTI_TUMOUR_DRUGS):
-            # Who is in the systemic state has a line; the others' drugs surround an operation.
+            # Drugs in other states go with an operation or with local treatment.
             for phase in _PHASES if state == "systemic" else (None,):
                 tags = {} if phase is None else {"phase": phase}
                 yield RateReward(channel=channel, rate=1.0, states=(state,), systemic=(regimen,), tags=tags)

@@ -91,8 +91,10 @@ def run(
     scenario: ScenarioName,
     patients: Annotated[int | None, typer.Option(help="Patients per strategy, in each iteration.")] = None,
     iterations: Annotated[
-        int | None,
-        typer.Option(help="Draws of the uncertain numbers; 1 is the base case, with every number at its value."),
+        str | None,
+        typer.Option(
+            help="Draws of the uncertain numbers; 1 is the base case, with every number at its value; auto chooses."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads (default: all cores).")] = None,
@@ -112,11 +114,15 @@ def run(
     dask: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Run on this Dask scheduler, for example tcp://host:8786.")
     ] = None,
+    subgroups: Annotated[
+        bool, typer.Option("--subgroups/--no-subgroups", help="Also each subgroup on its own.")
+    ] = True,
 ) -> None:
     """Simulate all strategies of a scenario and compare them.
 
     Prints survival, life years, QALYs and costs of each strategy with their Monte-Carlo errors, and paired differences
     from the comparator, for the population and each subgroup; writes tables, figures, inputs and a record to a folder.
+    With several iterations and no --patients, a pilot chooses how many patients each iteration needs.
     """
     with _errors(json_):
         from simhcc.report.command import Request, run_scenario
@@ -133,6 +139,7 @@ def run(
             resume=resume,
             overwrite=overwrite,
             dask=dask,
+            subgroups=subgroups,
         )
         say: Callable[[str], None] = (lambda text: None) if quiet else (lambda text: typer.echo(text, err=True))
         found = run_scenario(request, quiet=quiet, say=say)

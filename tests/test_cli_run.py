@@ -17,7 +17,7 @@ from cli_project import invoke, tree_of, use
 from inputs_project import FOLDER
 
 from simhcc.errors import InputError
-from simhcc.report import command, figures
+from simhcc.report import command, decision_figures, figures
 
 TESTS = Path(__file__).resolve().parent
 SMALL = ("--patients", 500, "--iterations", 1)
@@ -30,6 +30,7 @@ OUTCOMES = {"ly", "qaly", "ly_undiscounted", "cost", "cost_drugs"} | {
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The small project; figures are drawn in their own tests."""
     monkeypatch.setattr(figures, "draw_figures", lambda folder, tables, record: folder.mkdir())
+    monkeypatch.setattr(decision_figures, "draw", lambda folder, found, labels, scenario: None)
     return use(tmp_path, monkeypatch)
 
 
@@ -65,7 +66,7 @@ def test_the_json_object_is_the_promised_one_and_stands_alone(project: Path) -> 
     found = json.loads(done.stdout)
     assert list(found) == [
         "scenario", "population", "iterations", "patients", "seed", "strategies", "differences", "comparator", "icer",
-        "results", "subgroups",
+        "results", "subgroups", "decision",
     ]  # fmt: skip
     assert (found["scenario"], found["population"], found["comparator"]) == ("question", "people", "standard_care")
     assert (found["iterations"], found["patients"], found["seed"], found["results"]) == (1, 500, 7, "out")
@@ -334,7 +335,7 @@ sys.path.insert(0, {tests!r})
 import pytest, cli_project
 from pathlib import Path
 from simhcc.inputs import locate, parameters
-from simhcc.report import command, figures
+from simhcc.report import command, decision_figures, figures
 from simhcc.runner.store import ShardFolder
 root = Path({root!r})
 for module in (locate, parameters):

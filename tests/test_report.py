@@ -213,6 +213,19 @@ def test_a_run_draws_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert invoke("run", "question", "--patients", 200, "--iterations", 2, "--out", "out").exit_code == 0
     assert {path.name for path in (root / "out" / "figures").iterdir()} == {
         f"{name}.{kind}"
-        for name in ("survival_os", "survival_pfs", "survival_os_young", "occupancy")
+        for name in (
+            "survival_os",
+            "survival_pfs",
+            "survival_os_young",
+            "occupancy",
+            "frontier",
+            "ceac",
+            "expected_loss",
+            "evpi",
+            "inmb",
+            "ce_plane",
+            "convergence",
+            "waterfall_by_burden_len",
+        )
         for kind in ("png", "svg")
     }

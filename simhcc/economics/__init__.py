@@ -24,6 +24,7 @@ from simhcc.economics.impact import (
     BudgetImpact,
     SubgroupValue,
     budget_impact,
+    decompose_amounts,
     decompose_increment,
     subgroup_value,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "ce_plane",
     "ceac",
     "ceaf",
+    "decompose_amounts",
     "decompose_increment",
     "efficiency_frontier",
     "enbs",

@@ -249,7 +249,32 @@ def decompose_increment(
         raise InputError(
             f"no row for {shown(strategies[i])} in draw {shown(draws[k])}", "every strategy in every draw", key="parts"
         )
-    reference = amount[strategies.index(comparator)]
+    return decompose_amounts(amount, strategies, labels, comparator, by)
+
+
+def decompose_amounts(
+    amounts: Floats,
+    strategies: Sequence[str],
+    parts: Sequence[tuple[object, ...]],
+    comparator: str,
+    by: Sequence[str],
+) -> pd.DataFrame:
+    """The table of `decompose_increment` from an array (strategies, draws, parts).
+
+    `parts` labels the last axis, each label one entry for each of `by`; labels are different. Raises InputError for
+    an array of another shape and a comparator that is not a strategy.
+    """
+    amount = np.asarray(amounts, dtype=np.float64)
+    require_strategy(comparator, strategies, "comparator")
+    if amount.ndim != 3 or amount.shape[0] != len(strategies) or amount.shape[2] != len(parts) or amount.size == 0:
+        raise InputError(
+            f"an array of shape {amount.shape} for {len(strategies)} strategies and {len(parts)} parts",
+            "strategies x draws x parts, one of each at least",
+            key="amounts",
+        )
+    if len(set(parts)) < len(parts) or any(len(label) != len(by) for label in parts):
+        raise InputError(f"the labels {list(parts)[:3]} ...", f"different ones, each with {list(by)}", key="parts")
+    reference = amount[list(strategies).index(comparator)]
     rows = []
     for i, name in enumerate(strategies):
         if name == comparator:
@@ -261,7 +286,7 @@ def decompose_increment(
         for place, j in enumerate(order):
             # The running sum is exact as well: each End is the rounded sum of the increments so far.
             end = math.fsum(means[k] for k in order[: place + 1])
-            rows.append(_part_row(name, comparator, by, labels[j], difference[:, j], start, end))
+            rows.append(_part_row(name, comparator, by, parts[j], difference[:, j], start, end))
             start = end
         total = math.fsum(means)
         rows.append(

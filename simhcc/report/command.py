@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simhcc.analysis import Floats, Result, simulated
 from simhcc.errors import InputError, SimhccError
@@ -26,13 +27,23 @@ from simhcc.inputs import (
     one_of,
 )
 from simhcc.inputs.locate import ID, ID_WORDS
-from simhcc.report import words
+from simhcc.report import economics, words
 from simhcc.report.folder import read_folder, run_object, write_folder
 from simhcc.report.record import currency_of, fingerprint, run_record, unpriced_drugs
-from simhcc.report.tables import EVERYONE, Tables, make_tables
+from simhcc.report.tables import EVERYONE, Tables, make_tables, unpriced_strategies
 from simhcc.report.terminal import broken_lines, render
 from simhcc.runner import ProgressCallback, console_progress
 from simhcc.simulation import Evaluation
+from simhcc.uncertainty.sizes import (
+    FEWEST_DRAWS,
+    MOST_DRAWS,
+    PILOT_DRAWS,
+    PILOT_PATIENTS,
+    TOTAL_PATIENTS,
+    Sizes,
+    choose,
+    pilot_values,
+)
 
 PRECISION_OF = "os_60m"
 PRECISION_START = 20_000
@@ -42,6 +53,10 @@ MOST_PATIENTS = 1 << 26
 COHORT_PATIENTS = 200_000
 """baseline patients at hand for the iterations of a probabilistic run; later iterations begin again with the first"""
 MAX_SEED = 2**64 - 1
+AUTO = "auto"
+PILOT = "pilot"
+TEXT_WIDTH = 110
+DECISION, DECISION_TEXT = "decision.json", "decision.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +65,8 @@ class Request:
 
     scenario: str
     patients: int | None = None
-    iterations: int | None = None
+    iterations: int | str | None = None
+    """a number, or "auto" to choose it from a pilot"""
     seed: int | None = None
     threads: int | None = None
     out: Path | None = None
@@ -59,15 +75,18 @@ class Request:
     resume: bool = False
     overwrite: bool = False
     dask: str | None = None
+    subgroups: bool = True
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished run: its tables, its record, and where they lie."""
+    """A finished run: its tables, its record, its decision (for people and for machines), and where they lie."""
 
     tables: Tables
     record: Mapping[str, Any]
     folder: Path
+    decision_text: str = ""
+    decision: Mapping[str, Any] | None = None
 
     def as_text(self, width: int) -> str:
         """The tables for people."""
@@ -88,11 +107,13 @@ class Finished:
             iterations=int(record["iterations"]),
             width=width,
         )
-        return "\n".join(head) + "\n" + body
+        told = broken_lines(self.decision_text, width)
+        return "\n".join(head) + "\n" + body + told
 
     def as_object(self) -> dict[str, Any]:
         """The same for machines."""
-        return run_object(self.tables, self.record, str(self.folder))
+        found = run_object(self.tables, self.record, str(self.folder))
+        return found if self.decision is None else found | {"decision": dict(self.decision)}
 
 
 def run_scenario(request: Request, *, quiet: bool = False, say: Callable[[str], None] = lambda text: None) -> Finished:
@@ -114,12 +135,20 @@ def run_scenario(request: Request, *, quiet: bool = False, say: Callable[[str], 
                 key="--out",
             )
         shutil.rmtree(work)
-    evaluation, values, cohort = assembled(scenario, parameters)
-    parts = {EVERYONE: (cohort, scenario.patients)}
-    for group in scenario.subgroups:
-        parts[group.id] = _members(group, cohort, scenario.patients)
     began_here, parent_was_there = not work.exists(), target.parent.exists()
     try:
+        sizes = None
+        if _wants_sizes(request, scenario):
+            sizes = _sizes(request, scenario, parameters, work / PILOT, progress)
+        if sizes is not None:
+            say(sizes.words)
+            scenario = replace(scenario, patients=sizes.patients, iterations=sizes.draws)
+        evaluation, values, cohort = assembled(scenario, parameters)
+        parts = {EVERYONE: (cohort, scenario.patients)}
+        members = {}
+        for group in scenario.subgroups:
+            members[group.id] = _members(group, cohort)
+            parts[group.id] = _subcohort(group, members[group.id], cohort, scenario.patients)
         results = {
             name: simulated(
                 evaluation,
@@ -144,8 +173,30 @@ def run_scenario(request: Request, *, quiet: bool = False, say: Callable[[str], 
         )
         record = run_record(scenario, parameters, request.scenario, currency_of(parameters))
         record["label"] = scenario.label.text() or scenario.id
+        if sizes is not None:
+            record["sizes"] = sizes.words
         draws = values if scenario.iterations > 1 else None
-        folder = write_folder(target, tables, record, scenario, parameters, draws=draws, replace=request.overwrite)
+        found = economics.evaluated(
+            scenario,
+            parameters,
+            evaluation,
+            values,
+            results,
+            members,
+            currency=str(record["currency"]),
+            sizes=sizes,
+            base_case=_base_case(request, scenario, parameters, progress),
+        )
+        text = "\n".join(economics.lines(found, str(record["currency"]), TEXT_WIDTH)) + "\n" if found else ""
+        decision = economics.as_object(found) if found else None
+
+        def more(into: Path) -> None:
+            if found is not None:
+                _write_economics(into, found, tables, scenario, parameters, record, draws, text, decision or {})
+
+        folder = write_folder(
+            target, tables, record, scenario, parameters, draws=draws, replace=request.overwrite, more=more
+        )
     except BaseException as error:
         if isinstance(error, SimhccError) and began_here and not any(work.rglob("*.shard")):
             shutil.rmtree(work, ignore_errors=True)
@@ -155,7 +206,7 @@ def run_scenario(request: Request, *, quiet: bool = False, say: Callable[[str], 
             say(f"what is finished is kept; to go on: {_again(request, target)}")
         raise
     shutil.rmtree(work, ignore_errors=True)
-    return Finished(tables, record, folder)
+    return Finished(tables, record, folder, text, decision)
 
 
 def assembled(scenario: Scenario, parameters: ParameterSet) -> tuple[Evaluation, dict[str, Floats], dict[str, Floats]]:
@@ -170,6 +221,118 @@ def assembled(scenario: Scenario, parameters: ParameterSet) -> tuple[Evaluation,
     return found
 
 
+def _wants_sizes(request: Request, scenario: Scenario) -> bool:
+    """Whether a pilot is to choose patients per draw: where neither the user nor the scenario says a probabilistic size."""
+    if request.iterations == AUTO:
+        return True
+    return request.iterations is not None and scenario.iterations > 1 and request.patients is None
+
+
+def _sizes(
+    request: Request, scenario: Scenario, parameters: ParameterSet, folder: Path, progress: ProgressCallback
+) -> Sizes | None:
+    """Patients per draw, and draws, from a pilot; None where costs and QALYs are not summed."""
+    auto = request.iterations == AUTO
+    half = PILOT_DRAWS if auto else min(PILOT_DRAWS, scenario.iterations)
+    patients = PILOT_PATIENTS if request.patients is None else min(PILOT_PATIENTS, request.patients)
+    small = replace(scenario, iterations=half, patients=patients, subgroups=())
+    evaluation, values, cohort = assembled(small, parameters)
+    if not {"cost", "qaly"} <= {channel.id for channel in evaluation.channels} or len(scenario.strategies) < 2:
+        return None
+    evaluation = replace(evaluation, endpoints=(), landmarks=(), restrictions=(), grid_step=None, trace=False)
+    result = simulated(
+        evaluation,
+        pilot_values(values, half),
+        cohort,
+        patients=patients,
+        name=f"{scenario.id}, pilot",
+        folder=folder,
+        resume=request.resume and folder.exists(),
+        threads=request.threads,
+        dask=request.dask,
+        progress=progress,
+    )
+    unpriced = unpriced_strategies(result, unpriced_drugs(parameters))
+    found = choose(
+        result.outcomes,
+        scenario.comparator,
+        [strategy.id for strategy in scenario.strategies if strategy.id not in unpriced],
+        economics.wtp_of(scenario, parameters),
+        most_patients=scenario.patients,
+        draws=None if auto else scenario.iterations,
+    )
+    if request.patients is not None:
+        draws = min(max(TOTAL_PATIENTS // request.patients, FEWEST_DRAWS), MOST_DRAWS)
+        words = f"{draws:,} draws of the {request.patients:,} patients asked for."
+        return replace(found, patients=request.patients, draws=draws, words=words)
+    return found
+
+
+def _base_case(
+    request: Request, scenario: Scenario, parameters: ParameterSet, progress: ProgressCallback
+) -> Callable[[Any], Any] | None:
+    """Simulates an evaluation at the base values, for the budget; None where there is nothing to ask for."""
+    if "budget.uptake_by_year" not in parameters or len(scenario.strategies) < 2:
+        return None
+    sized = replace(scenario, iterations=1, patients=economics.BUDGET_PATIENTS, subgroups=())
+    _, values, cohort = assembled(sized, parameters)
+
+    def run(evaluation: Evaluation) -> Any:
+        name = f"{scenario.id}, budget, {evaluation.horizon / 12.0:g} years"
+        result = simulated(
+            evaluation, values, cohort, patients=sized.patients, name=name, threads=request.threads, dask=request.dask,
+            progress=progress,
+        )  # fmt: skip
+        return result.outcomes
+
+    return run
+
+
+def _write_economics(
+    folder: Path,
+    found: economics.Economics,
+    tables: Tables,
+    scenario: Scenario,
+    parameters: ParameterSet,
+    record: Mapping[str, Any],
+    draws: Mapping[str, Floats] | None,
+    text: str,
+    decision: Mapping[str, Any],
+) -> None:
+    """Economic tables, exports for other programs, workbook and figures, beside the tables of the run."""
+    from simhcc.report import decision_figures, exports
+    from simhcc.report.folder import draws_table
+    from simhcc.report.record import parameter_table
+
+    about = economics.meta(found, scenario, parameters, record)
+    main = found.stored[EVERYONE]
+    economics.write(folder / economics.FOLDER, found)
+    (folder / economics.FOLDER / DECISION_TEXT).write_text(text, encoding="utf-8")
+    (folder / economics.FOLDER / DECISION).write_text(
+        json.dumps(decision, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+    )
+    if draws is not None:
+        ranked = found.whole.nmb.sort_values(["WTP", "Rank"])
+        exports.write_psa(
+            folder / "psa",
+            tables,
+            main,
+            draws_table(draws, parameters.uncertain()),
+            exports.labels_of(scenario),
+            about,
+            str(ranked["Strategy"].iloc[0]) if len(ranked) else main.strategies[0],
+            found.top or 3.0 * max(main.wtp, default=1.0),
+        )
+    exports.write_workbook(
+        folder / "results.xlsx",
+        about,
+        exports.workbook_sheets(
+            tables, economics.all_tables(found), parameter_table(parameters), exports.sources_table(parameters)
+        ),
+    )
+    decision_figures.draw(folder / "figures", found, dict(record["strategies"]), str(record["scenario"]))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # What was asked
 
@@ -178,10 +341,17 @@ def _sized(scenario: Scenario, request: Request) -> Scenario:
     """The scenario with the sizes and the seed of the command line."""
     for name, lowest, highest in (("patients", 1, MOST_PATIENTS), ("iterations", 1, 2**32 - 1), ("seed", 0, MAX_SEED)):
         number = getattr(request, name)
-        if number is not None:
+        if name == "iterations" and isinstance(number, str) and number != AUTO:
+            try:
+                number = int(number)
+            except ValueError:
+                raise InputError(repr(number), "a whole number from 1, or auto", key="--iterations") from None
+        if number is not None and number != AUTO:
             if not lowest <= number <= highest:
                 raise InputError(str(number), f"a whole number from {lowest} to {highest}", key=f"--{name}")
             scenario = replace(scenario, **{name: number})
+    if not request.subgroups:
+        scenario = replace(scenario, subgroups=())
     if request.threads is not None and request.threads < 1:
         raise InputError(str(request.threads), "a whole number from 1, or nothing for all cores", key="--threads")
     if request.resume and request.overwrite:
@@ -193,9 +363,9 @@ def _sized(scenario: Scenario, request: Request) -> Scenario:
     if request.precision is not None:
         if not 0.0 < request.precision < math.inf:
             raise InputError(f"{request.precision:g}", "a standard error above 0", key="--precision")
-        if scenario.iterations > 1:
+        if scenario.iterations > 1 or request.iterations == AUTO:
             raise InputError(
-                f"--precision with {scenario.iterations} iterations",
+                f"--precision with {request.iterations or scenario.iterations} iterations",
                 "--iterations 1 (the error over iterations falls with their number, not with patients)",
                 key="--precision",
             )
@@ -234,13 +404,20 @@ def _target(request: Request, scenario: Scenario) -> Path:
 def _finished_before(target: Path, scenario: Scenario, parameters: ParameterSet) -> Finished:
     """The results of a run that needs no more work. Raises InputError when they are of other inputs."""
     tables, record = read_folder(target)
+    if "sizes" in record:
+        # Sizes that a pilot chose are those of the finished run.
+        scenario = replace(scenario, patients=record["patients"], iterations=record["iterations"])
     if record.get("fingerprint") != fingerprint(scenario, parameters):
         raise InputError(
             f"{target}, which holds results of other inputs, sizes or seed ({record.get('command')})",
             "the same command as before, --overwrite, or another folder",
             key="--resume",
         )
-    return Finished(tables, record, target)
+    folder = target / economics.FOLDER
+    if not (folder / DECISION).exists():
+        return Finished(tables, record, target)
+    text = (folder / DECISION_TEXT).read_text(encoding="utf-8")
+    return Finished(tables, record, target, text, json.loads((folder / DECISION).read_text(encoding="utf-8")))
 
 
 def _again(request: Request, target: Path) -> str:
@@ -256,8 +433,25 @@ def _again(request: Request, target: Path) -> str:
 # Subgroups and precision
 
 
-def _members(group: Subgroup, cohort: Mapping[str, Floats], patients: int) -> tuple[dict[str, Floats], int]:
+def _subcohort(
+    group: Subgroup, chosen: NDArray[np.bool_], cohort: Mapping[str, Floats], patients: int
+) -> tuple[dict[str, Floats], int]:
     """The patients of a subgroup, and how many of them an iteration has: as many as among `patients` on average."""
+    found = int(chosen.sum())
+    wanted = int(found * patients // len(chosen))
+    if wanted == 0:
+        raise InputError(
+            f"the subgroup {group.id}, in which nobody of {len(chosen):,} patients is",
+            "wider conditions, or more patients",
+            "subgroups",
+            group.place.file,
+            group.place.line,
+        )
+    return {name: np.asarray(column)[chosen] for name, column in cohort.items()}, wanted
+
+
+def _members(group: Subgroup, cohort: Mapping[str, Floats]) -> NDArray[np.bool_]:
+    """Who of the baseline patients is in a subgroup."""
     from simhcc.population import DERIVED, levels_of
     from simhcc.population.conditions import ConditionError, WithDerived, level_code
 
@@ -278,17 +472,7 @@ def _members(group: Subgroup, cohort: Mapping[str, Floats], patients: int) -> tu
                 levels = levels_of(name) if name in DERIVED else None
                 raise condition.error(repr(value), one_of(list(levels.values())) if levels else "a number") from None
         chosen &= _compared(columns[name], condition.op, codes)
-    found = int(chosen.sum())
-    wanted = int(found * patients // len(chosen))
-    if wanted == 0:
-        raise InputError(
-            f"the subgroup {group.id}, in which nobody of {len(chosen):,} patients is",
-            "wider conditions, or more patients",
-            "subgroups",
-            group.place.file,
-            group.place.line,
-        )
-    return {name: np.asarray(column)[chosen] for name, column in cohort.items()}, wanted
+    return chosen
 
 
 def _compared(column: Floats, op: str, codes: list[float]) -> Any:

@@ -92,17 +92,18 @@ def draw_figures(folder: Path, tables: Tables, record: Mapping[str, Any]) -> Non
         _occupancy(folder / "occupancy", occupancy, record)
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, *, share: bool = True) -> tuple[Any, Any]:
     """A figure without pyplot: nothing global, no window system."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=DPI)
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    return figure, figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
+    """Write PATH.png and PATH.svg."""
     import matplotlib as mpl
 
     # Without dates and random ids, so that the same results give the same files.
@@ -111,10 +112,11 @@ def _save(figure: Any, path: Path) -> None:
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None, "Creator": "simhcc"})
 
 
-def _plain(axes: Any) -> None:
+def tidy(axes: Any, lines: str = "y") -> None:
+    """Light axes: no box, thin lines along one axis."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.grid(axis=lines, color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9)
 
@@ -137,7 +139,7 @@ def _survival(
 
     labels: Mapping[str, str] = record["strategies"]
     chosen = styles(list(labels))
-    figure, grid = _figure(9.0, 5.4)
+    figure, grid = new_figure(9.0, 5.4)
     axes = grid[0, 0]
     years = _years_shown(curves["months"], curves["free"])
     several = int(record["iterations"]) > 1
@@ -154,7 +156,7 @@ def _survival(
         low, high = np.clip(y - half, 0.0, 1.0), np.clip(y + half, 0.0, 1.0)
         axes.fill_between(x / 12.0, low, high, color=style.colour, alpha=0.12, linewidth=0)
         worst = max(worst, float(np.nanmax(error)))
-    _plain(axes)
+    tidy(axes)
     axes.set_xlim(0, years)
     axes.set_ylim(0, 1.005)
     axes.xaxis.set_major_locator(_whole_years(years))
@@ -172,7 +174,7 @@ def _survival(
         f"Monte-Carlo standard error of a point at most {_significant(100 * worst)} percentage points."
     )
     _caption(figure, caption, 125)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _significant(value: float) -> str:
@@ -210,7 +212,7 @@ def _occupancy(path: Path, table: pd.DataFrame, record: Mapping[str, Any]) -> No
     years = _years_shown(alive["months"], alive["share"])
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
-    figure, grid = _figure(max(7.0, 3.2 * columns), 1.1 + 2.3 * rows, rows, columns)
+    figure, grid = new_figure(max(7.0, 3.2 * columns), 1.1 + 2.3 * rows, rows, columns)
     handles: list[Any] = []
     for position, name in enumerate(names):
         axes = grid[position // columns, position % columns]
@@ -223,7 +225,7 @@ def _occupancy(path: Path, table: pd.DataFrame, record: Mapping[str, Any]) -> No
             linewidth=0.3,
             edgecolor="white",
         )
-        _plain(axes)
+        tidy(axes)
         axes.set_xlim(0, years)
         axes.set_ylim(0, 1.0)
         axes.xaxis.set_major_locator(_whole_years(years))
@@ -257,7 +259,7 @@ def _occupancy(path: Path, table: pd.DataFrame, record: Mapping[str, Any]) -> No
         wspace=0.1,
     )
     _caption(figure, f"{record['patients']:,} simulated patients per strategy; the white part above has died.", 120)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _state_colours(states: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pandas as pd
 
 from simhcc.errors import InputError
 from simhcc.inputs import ParameterSet, Scenario
+from simhcc.report.exports import sources_table
 from simhcc.report.record import parameter_table, scenario_content, strategy_content
 from simhcc.report.tables import EVERYONE, STATISTICS, UNPRICED, Tables
 from simhcc.runner import publish
@@ -40,6 +41,9 @@ occupancy.csv     share of patients in each state by month
 events.csv        events per patient
 subgroups.csv     subgroups and their numbers of patients; "all" is the whole population
 iterations.csv    one row per iteration and strategy (only with several iterations)
+economics/        net benefit, acceptability, expected loss, EVPI, prices, waterfalls, budget (docs/economics.md names the columns)
+psa/              the iterations for dampack, BCEA, voi and others, with load_in_R.R (only with several iterations)
+results.xlsx      the tables, inputs and sources as one workbook
 figures/          the curves as PNG and SVG
 inputs/           the numbers, strategies and scenario exactly as they were understood
 run.json          version, seed, sizes, fingerprints and the command that repeats the run
@@ -58,8 +62,9 @@ def write_folder(
     *,
     draws: Mapping[str, Any] | None = None,
     replace: bool = False,
+    more: Callable[[Path], None] | None = None,
 ) -> Path:
-    """Write a results folder. `draws` holds the sampled parameters of a probabilistic run.
+    """Write a results folder. `draws` holds the sampled parameters of a probabilistic run; `more` adds files.
 
     Raises InputError where `target` exists and `replace` is not said; what is there then stays as it is.
     """
@@ -73,6 +78,8 @@ def write_folder(
                 _write_csv(folder / file, table, "%.7g" if name in ("curves", "occupancy") else None)
         _write_inputs(folder / "inputs", scenario, parameters, draws)
         draw_figures(folder / "figures", tables, record)
+        if more is not None:
+            more(folder)
         (folder / "README.txt").write_text(README.format_map(dict(record)), encoding="utf-8")
         _write_json(folder / RECORD, record)
 
@@ -96,20 +103,7 @@ def read_folder(folder: Path) -> tuple[Tables, dict[str, Any]]:
 def _write_inputs(folder: Path, scenario: Scenario, parameters: ParameterSet, draws: Mapping[str, Any] | None) -> None:
     folder.mkdir()
     _write_csv(folder / "parameters.csv", parameter_table(parameters))
-    cited = sorted({name for found in parameters.values() for name in found.source})
-    sources = [
-        {
-            "id": name,
-            "citation": source.citation,
-            "doi": source.doi,
-            "pmid": source.pmid,
-            "year": source.year,
-            "url": source.url,
-        }
-        for name, source in parameters.sources.items()
-        if name in cited
-    ]
-    _write_csv(folder / "sources.csv", pd.DataFrame(sources))
+    _write_csv(folder / "sources.csv", sources_table(parameters))
     _write_json(folder / "scenario.json", scenario_content(scenario))
     _write_json(folder / "strategies.json", {s.id: strategy_content(s) for s in scenario.strategies})
     _write_json(folder / "parameters.json", parameters.tree())

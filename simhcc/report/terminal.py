@@ -86,10 +86,10 @@ def _table(
     for outcome, words in block.items():
         cells = [_cell(outcome, rows.get((strategy, outcome)), iterations, signed) for strategy in strategies]
         columns.append([words, *cells])
-    return ["", *_columns(title, ["", *strategies], columns, width)]
+    return ["", *aligned(title, ["", *strategies], columns, width)]
 
 
-def _columns(title: str, first: Sequence[str], columns: Sequence[Sequence[str]], width: int) -> list[str]:
+def aligned(title: str, first: Sequence[str], columns: Sequence[Sequence[str]], width: int) -> list[str]:
     """Columns beside a first one, wrapped into several tables where they are too wide."""
     left = max(len(cell) for cell in first)
     lines: list[str] = []
@@ -149,7 +149,7 @@ def _icer_lines(table: pd.DataFrame, currency: str, width: int) -> list[str]:
         ["ICER", *(_number(value, 0) for value in priced["ICER"])],
         ["status", *priced["Status"].astype(str)],
     ]
-    lines = ["", *_columns("Cost per QALY gained, along the frontier", ["", *priced["Strategy"]], columns, width)]
+    lines = ["", *aligned("Cost per QALY gained, along the frontier", ["", *priced["Strategy"]], columns, width)]
     if len(priced):
         lines.append("ND on the frontier, ED extended dominance, D dominated.")
     for row in table[table["Status"] == UNPRICED].to_dict("records"):

@@ -27,6 +27,7 @@ from simhcc.economics import (
     expected_loss,
     icer_table,
     inmb,
+    inmb_curve,
     nmb,
     pairwise_icers,
     running_means,
@@ -93,7 +94,7 @@ def decide(
     clean = without_noise(stored)
     wtp = list(stored.wtp)
     high = top if top is not None else 3.0 * max(wtp, default=1.0)
-    grid = np.unique(np.concatenate([np.linspace(0.0, high, GRID_POINTS), wtp]))
+    grid = np.unique(np.concatenate([np.linspace(0.0, high, GRID_POINTS), wtp])).tolist()
     means = raw.means()
     uncertain = stored.draws >= FEWEST_DRAWS and len(priced) > 1
     compared = stored.comparator in priced and len(priced) > 1
@@ -112,7 +113,7 @@ def decide(
         if compared
         else empty,
         nmb=pd.concat([_benefit(stored, raw, clean, amount) for amount in wtp], ignore_index=True) if wtp else empty,
-        inmb=_inmb_curve(stored, clean, grid) if uncertain and compared and not quick else empty,
+        inmb=inmb_curve(clean, grid, stored.comparator) if uncertain and compared and not quick else empty,
         ceac=_beside(ceac(clean, grid), ceac(raw, grid), "Proportion") if uncertain else empty,
         ceaf=_beside(ceaf(clean, grid), ceaf(raw, grid), "Proportion") if uncertain else empty,
         loss=_beside(expected_loss(clean, grid), expected_loss(raw, grid), "Expected_Loss") if uncertain else empty,
@@ -250,16 +251,10 @@ def _benefit(stored: StoredPsa, raw: Psa, clean: Psa, wtp: float) -> pd.DataFram
     return pd.DataFrame(rows, columns=columns)
 
 
-def _inmb_curve(stored: StoredPsa, clean: Psa, grid: Floats) -> pd.DataFrame:
-    from simhcc.economics import inmb_curve
-
-    return inmb_curve(clean, grid, stored.comparator)
-
-
 def _beside(clean: pd.DataFrame, raw: pd.DataFrame, column: str) -> pd.DataFrame:
     """The clean table with the raw column after its own."""
     table = clean.copy()
-    table.insert(table.columns.get_loc(column) + 1, f"{column}_Raw", raw[column].to_numpy())  # type: ignore[arg-type]
+    table.insert(list(table.columns).index(column) + 1, f"{column}_Raw", raw[column].to_numpy())
     return table
 
 

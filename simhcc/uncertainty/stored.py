@@ -188,7 +188,7 @@ def load(path: Path) -> StoredPsa:
     try:
         with zipfile.ZipFile(path) as archive:
             meta: dict[str, Any] = json.loads(archive.read("meta.json"))
-            arrays = {
+            arrays: dict[str, Any] = {
                 name: np.lib.format.read_array(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
                 for name in _ARRAYS
             }

@@ -151,6 +151,42 @@ def run(
 
 
 @app.command(
+    epilog="Example: simhcc reprice results/advanced-psa --set camrelizumab=1500 --set costs.procedure.resection=50000",
+    short_help="Change prices of a finished run without simulating.",
+)
+def reprice(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Results folder of simhcc run.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="ITEM=VALUE", help="A drug's price per unit, or a unit cost; may be repeated."),
+    ] = None,
+    prices: Annotated[Path | None, typer.Option(metavar="FILE", help="A YAML file of lines ITEM: VALUE.")] = None,
+    panel: Annotated[str | None, typer.Option(help="Drug prices: effective or list.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the tables to this new folder.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --out.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Evaluate a finished run again at other prices.
+
+    Works on the units of each drug, procedure and month of care that the run stored for every draw, so nothing is
+    simulated. A drug without a price gets one with --set, and its strategies join the comparison. What is dosed in
+    other units (vial sharing, other packs) changes the units and needs a new run.
+    """
+    with _errors(json_):
+        from simhcc.uncertainty import reprice as module
+
+        found = module.reprice(results, panel=panel, changes=set_ or (), file=prices)
+        if out is not None:
+            module.write(out, found, str(results), overwrite)
+        if json_:
+            typer.echo(json.dumps(found.as_object(str(out or results)), ensure_ascii=False, allow_nan=False))
+        else:
+            typer.echo(found.as_text(), nl=False)
+            if out is not None:
+                typer.echo(f"\nResults: {out}")
+
+
+@app.command(
     epilog="Example: simhcc check advanced --strategy stride --diagram stride.mmd",
     short_help="Show every number with its source, and each strategy in words.",
 )

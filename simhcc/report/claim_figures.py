@@ -12,7 +12,7 @@ import numpy as np
 from simhcc.claims.anatomy import Bound, Needed
 from simhcc.claims.examine import ComponentFinding, Finding, Surface
 from simhcc.claims.verdict import NOT_SUPPORTED, SUPPORTED, UNDETERMINED
-from simhcc.report.figures import DPI, _plain
+from simhcc.report.figures import DPI, tidy
 
 COLOUR = {SUPPORTED: "#117733", NOT_SUPPORTED: "#CC6677", UNDETERMINED: "#666666"}
 FORMATS = ("png", "svg")
@@ -134,7 +134,7 @@ def _drivers(found: ComponentFinding) -> Any:
         axes.annotate(
             text, (shares[k], k), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color="#444444"
         )
-    _plain(axes)
+    tidy(axes)
     axes.grid(axis="y", visible=False)
     axes.set_xlim(0.0, max(shares) * 1.75)
     axes.set_xlabel("Share of the variance over draws that the number explains alone, %", fontsize=9)
@@ -222,7 +222,7 @@ def _contributions(bounds: Sequence[Bound]) -> Any:
         )  # fmt: skip
     axes.axvline(30.0, color="#CC6677", linestyle=(0, (4, 2)), linewidth=1.2)
     axes.set_yticks(range(len(bounds)), [bound.label for bound in bounds][::-1], fontsize=9)
-    _plain(axes)
+    tidy(axes)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("Five-year survival of all who start, % (line: 95 % interval over draws; dashed: 30 %)", fontsize=9)
     axes.legend(fontsize=8, frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(0.0, 1.0))

@@ -14,7 +14,6 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2
 
 from simhcc.economics.tables import (
     Floats,
@@ -252,7 +251,8 @@ def ce_plane(psa: Psa, comparator: str, *, level: float = 0.95, points: int = 10
         raise InputError("one draw", "two draws or more", key="psa")
     draws, quadrants, ellipses, summary = [], [], [], []
     turn = np.linspace(0.0, 2.0 * np.pi, points)
-    circle = np.sqrt(chi2.ppf(level, 2)) * np.column_stack([np.cos(turn), np.sin(turn)])
+    # The quantile of the chi-squared distribution with two degrees of freedom.
+    circle = np.sqrt(-2.0 * np.log1p(-level)) * np.column_stack([np.cos(turn), np.sin(turn)])
     for name in psa.strategies:
         if name == comparator:
             continue

@@ -11,9 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
 
-from simhcc.economics import metamodel
 from simhcc.economics.decision import expected_loss, nmb
 from simhcc.economics.tables import Floats, Population, Psa, inputs_for, require_number, wtp_grid
 from simhcc.errors import InputError
@@ -185,6 +183,8 @@ def evsi_moment_matching(
 
     One row per WTP and n: WTP, n, EVSI (currency per person), Explained (smallest share over the increments).
     """
+    from simhcc.economics import metamodel
+
     table = inputs_for(psa, inputs)
     chosen = next(iter(_named_groups({"parameters": list(parameters)}, list(table.columns)).values()))
     tables = {n: _summary_table(summaries[n], psa.costs.index, f"summaries[{n}]") for n in _sizes(list(summaries))}
@@ -257,6 +257,9 @@ def _gain(increments: Floats) -> float:
 
 def _partial(table: pd.DataFrame, increments: Floats, method: str, seed: int) -> tuple[dict[str, float], str]:
     """Raw value, standard error, held-out rule value, largest R2, degrees of freedom; and a note on the regression."""
+    # Here and below the regression is imported where it is used: its libraries take longer to load than most tables.
+    from simhcc.economics import metamodel
+
     if increments.shape[1] == 0:
         return {"EVPPI_Raw": 0.0, "SE": 0.0, "Rule_Value": 0.0, "R2": 0.0, "Terms": 0.0}, ""
     fitted = metamodel.fit(table, increments, method)
@@ -280,6 +283,8 @@ def _partial(table: pd.DataFrame, increments: Floats, method: str, seed: int) ->
 
 def _half_size(shares: Mapping[int, float]) -> float:
     """h of n / (n + h), by least squares on the shares."""
+    from scipy.optimize import minimize_scalar
+
     sizes, values = np.array(list(shares), dtype=np.float64), np.clip(list(shares.values()), 0.0, 1.0)
 
     def miss(log_half: float) -> float:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from simhcc.economics import metamodel
 from simhcc.economics.tables import Floats, Psa, inputs_for, numeric_table, require_number, require_same, standard_error
 from simhcc.errors import InputError
 
@@ -89,6 +88,8 @@ def smooth_on_inputs(psa: Psa, inputs: pd.DataFrame, *, method: str = "spline") 
     effects, clearly more that it followed noise. Increments over the first strategy are smoothed, not levels, so
     paired luck stays paired. Expected costs and effects do not change.
     """
+    from simhcc.economics import metamodel
+
     table = inputs_for(psa, inputs)
     names = psa.strategies
     raw = np.hstack([_from_first(psa.costs.to_numpy()), _from_first(psa.effects.to_numpy())])

@@ -4,7 +4,8 @@
 
 Expected statistics of the model, without censoring or sampling; the scans and the caps are those of the trial files. Misses
 are printed, not hidden. Responses under TACE are moved from mRECIST, in which sessions are judged, to RECIST 1.1 by the
-shift of `response_criteria`.
+shift of `response_criteria`. Times to progression or recurrence are Kaplan-Meier estimates with deaths censored, as in the
+trials.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from simhcc.model import as_values
 from simhcc.pathway import risk
 from simhcc.pathway.strategies import to_graph
 from simhcc.pathway.whole import ENDPOINTS, pathway
-from simhcc.population import load_population, sample_cohort
+from simhcc.population import DERIVED, load_population, sample_cohort
 from simhcc.simulation import Evaluation, Outcomes, simulate
 
 Floats = NDArray[np.float64]
-HORIZON = 240.0
+HORIZON = 120.0
 RESPONSE_BY = 9.0  # months; later responses belong to later lines
 
 
@@ -43,20 +44,36 @@ class Setting:
 
 
 NO_LATER_ICI = {"next_line.share_with_ici_access": 0.4}  # control arms of 2018 to 2020: 0.19 to 0.24 of 0.46 to 0.52
+BEFORE_ICI = {"next_line.share_with_ici_access": 0.0}
 ADJUVANT = {"adjuvant.p_start": 1.0}
 TRIALS = {
     "cares-009": Setting(ADJUVANT, "recurrence.early_mass_trial_mix.cares_009"),
     "imbrave050": Setting(ADJUVANT, "recurrence.early_mass_trial_mix.imbrave050", True),
     "keynote-937": Setting(ADJUVANT, "recurrence.early_mass_trial_mix.keynote_937", True),
-    "storm": Setting({**ADJUVANT}, None, True),
+    "storm": Setting(ADJUVANT, None, True),
     "emerald-1": Setting(),
     "leap-012": Setting(),
+    "emerald-3": Setting(),
     "talentace": Setting(),
     "cares-005": Setting(),
+    "haic-vs-tace": Setting(NO_LATER_ICI),
     "imbrave150": Setting(NO_LATER_ICI),
     "himalaya": Setting(NO_LATER_ICI),
     "leap-002": Setting(NO_LATER_ICI),
+    "checkmate-9dw": Setting(NO_LATER_ICI),
+    "cares-310": Setting(NO_LATER_ICI),
+    "reflect": Setting(BEFORE_ICI),
 }
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A trial ready to be simulated: the question, its numbers, its patients, and its file."""
+
+    evaluation: Evaluation
+    numbers: dict[str, float | Floats]
+    cohort: dict[str, Floats]
+    tree: Mapping[str, object]
 
 
 def of_patients(expression: Expression, columns: Mapping[str, Floats], values: Mapping[str, float | Floats]) -> Floats:
@@ -94,50 +111,84 @@ def of_patients(expression: Expression, columns: Mapping[str, Floats], values: M
     return np.asarray(functions[operation](*parts), dtype=np.float64)
 
 
-def run(trial: str, patients: int) -> pd.DataFrame:
-    """One row per target of a trial: arm, endpoint, statistic, published, simulated, difference."""
+def prepare(trial: str, patients: int, subgroup: str | None = None) -> Prepared:
+    """A trial's arms in its own population, or in a subgroup of it such as "six_and_twelve low"."""
     tree = read_yaml(find_input("trial", trial), trial).tree
     setting = TRIALS[trial]
     base = load_parameters().base_values()
-    numbers = {**base, **setting.numbers, **_schedule(tree, setting.cleared)}
-    options = {k: v for arm in tree["arms"] for k, v in arm.get("options", {}).items()}
-    if "max_tace_sessions" in options:
-        numbers["tace.max_sessions"] = float(options["max_tace_sessions"])
+    numbers = {**base, **setting.numbers, **_schedule(tree, setting.cleared), **_options(tree)}
     cohort = dict(sample_cohort(load_population(tree["population"]), base, patients, 1).attributes)
     cohort["cleared_at_entry"] = np.full(patients, float(setting.cleared))
+    if subgroup is not None:
+        name, level = subgroup.split()
+        code = {"low": 1.0, "mid": 2.0, "high": 3.0}[level]
+        inside = np.asarray(DERIVED[name].of(cohort)) == code
+        cohort = {key: column[inside] for key, column in cohort.items()}
     if setting.mass is not None:
         columns = {**cohort, "clearances": np.zeros(patients), "trial_log_early": np.zeros(patients)}
         mass = np.exp(of_patients(risk.early_mass(after_conversion=False), columns, numbers)).mean()
         cohort["trial_log_early"] = np.full(patients, np.log(float(base[setting.mass]) / mass))
     evaluation = Evaluation(
         pathway=pathway(),
-        strategies=tuple(_strategy(arm["strategy"], arm["id"], tree) for arm in tree["arms"]),
+        strategies=tuple(_strategy(arm["strategy"], arm["id"], tree) for arm in tree["arms"] if "subset_of" not in arm),
         channels=(Channel(id="ly_undiscounted", scale=1 / 12),),
         rewards=(RateReward(channel="ly_undiscounted", rate=1.0),),
         endpoints=tuple(e for e in ENDPOINTS if e.origin != "randomise"),
         horizon=HORIZON,
         grid_step=0.25,
     )
-    outcomes = simulate(evaluation, as_values(numbers), cohort, patients=patients)
+    return Prepared(evaluation, numbers, cohort, tree)
+
+
+def run(trial: str, patients: int) -> pd.DataFrame:
+    """One row per target of a trial: arm, endpoint, statistic, published, simulated, difference."""
+    whole = prepare(trial, patients)
+    groups = {t["subgroup"] for t in whole.tree["targets"] if str(t.get("subgroup")).startswith("six_and_twelve")}
     rows = []
-    for target in tree["targets"]:
-        if "subgroup" in target or (target["statistic"] == "orr" and "criteria" in target):
+    for subgroup in (None, *sorted(groups)):
+        ready = whole if subgroup is None else prepare(trial, patients, subgroup)
+        number = len(ready.cohort["age"])
+        outcomes = simulate(ready.evaluation, as_values(ready.numbers), ready.cohort, patients=number)
+        rows += rows_of(outcomes, ready, trial, subgroup)
+    return pd.DataFrame(rows)
+
+
+def rows_of(
+    outcomes: Outcomes, ready: Prepared, trial: str, subgroup: str | None = None, draw: int = 0
+) -> list[dict[str, object]]:
+    """The rows of `run` from simulated outcomes."""
+    rows = []
+    for target in ready.tree["targets"]:  # type: ignore[attr-defined]
+        if target.get("subgroup") != subgroup or (target["statistic"] == "orr" and "criteria" in target):
             continue
-        simulated = _statistic(outcomes, target, tree, base)
+        simulated = _statistic(outcomes, target, ready.tree, ready.numbers, draw)
         if simulated is not None:
+            name = target["statistic"] + (f" {target['time_months']}" if "time_months" in target else "")
             rows.append(
                 {
                     "trial": trial,
                     "arm": target["arm"],
-                    "endpoint": target["endpoint"],
-                    "statistic": target["statistic"] + (f" {target['time_months']}" if "time_months" in target else ""),
+                    "endpoint": target["endpoint"] + (f" {subgroup.split()[1]}" if subgroup else ""),
+                    "statistic": name,
                     "published": target["value"],
                     "simulated": round(simulated, 3 if target["statistic"] != "median" else 1),
                     "difference": round(simulated - target["value"], 3),
+                    "use": target["use"],
                     "confirmed": target["confirmed"],
                 }
             )
-    return pd.DataFrame(rows)
+    return rows
+
+
+def _options(tree: Mapping[str, dict]) -> dict[str, float]:  # type: ignore[type-arg]
+    """Numbers that the arms' options stand for; options that name strategies and drugs are the strategies' own."""
+    options = {key: value for arm in tree["arms"] for key, value in arm.get("options", {}).items()}
+    names = {
+        "max_tace_sessions": "tace.max_sessions",
+        "adjuvant_tace_share": "adjuvant.share_with_usual_tace",
+        "first_tace_after_months": "tace.first_session_wait_months",
+    }
+    return {names[key]: float(value) for key, value in options.items() if key in names}
 
 
 def _strategy(name: str, arm: str, tree: Mapping[str, object]):  # type: ignore[no-untyped-def]
@@ -165,7 +216,11 @@ def _schedule(tree: Mapping[str, dict], cleared: bool) -> dict[str, float]:  # t
 
 
 def _statistic(
-    outcomes: Outcomes, target: Mapping[str, object], tree: Mapping[str, object], base: Mapping[str, float | Floats]
+    outcomes: Outcomes,
+    target: Mapping[str, object],
+    tree: Mapping[str, object],
+    base: Mapping[str, float | Floats],
+    draw: int = 0,
 ) -> float | None:
     names = {
         "OS": "os",
@@ -177,9 +232,11 @@ def _statistic(
         "TTP": "ttp",
         "TACE_PFS": "tace_pfs",
     }
+    if target["arm"] not in outcomes.strategies:
+        return None
     arm = outcomes.strategies.index(str(target["arm"]))
     if target["statistic"] == "orr":
-        curve = outcomes.survival("response")[0, arm]
+        curve = outcomes.survival("response")[draw, arm]
         share = float(1.0 - curve[int(RESPONSE_BY / outcomes.grid_step)])  # type: ignore[operator]
         if tree["setting"] == "intermediate":
             odds = share / (1.0 - share) * np.exp(-float(base["response_criteria.mrecist_logit_shift_tace"]))
@@ -188,9 +245,29 @@ def _statistic(
     name = names.get(str(target["endpoint"]))
     if name is None:
         return None
+    curve = censored_at_death(outcomes, name, draw, arm)
     if target["statistic"] == "median":
-        return float(outcomes.median(name)[0, arm])
-    return float(outcomes.survival(name)[0, arm][round(float(target["time_months"]) / outcomes.grid_step)])  # type: ignore[arg-type, operator]
+        below = np.flatnonzero(curve < 0.5)
+        if not len(below):
+            return float("inf")
+        k = int(below[0])
+        return float(outcomes.grid_step * (k - 1 + (curve[k - 1] - 0.5) / (curve[k - 1] - curve[k])))  # type: ignore[operator]
+    return float(curve[round(float(target["time_months"]) / outcomes.grid_step)])  # type: ignore[arg-type, operator]
+
+
+def censored_at_death(outcomes: Outcomes, endpoint: str, draw: int, arm: int) -> Floats:
+    """Survival curve of an endpoint as a trial estimates it.
+
+    Deaths censor in a time to progression or recurrence. The model's curve of such an endpoint counts the dead as free of
+    it for ever; the Kaplan-Meier curve is the product over steps of 1 - events / (free of it and alive).
+    """
+    curve = outcomes.survival(endpoint)[draw, arm]
+    alive = {"ttp": "pfs", "ttr": "rfs"}.get(endpoint)
+    if alive is None:
+        return curve
+    at_risk = outcomes.survival(alive)[draw, arm]
+    hazard = np.where(at_risk[:-1] > 0.0, (curve[:-1] - curve[1:]) / np.maximum(at_risk[:-1], 1e-12), 0.0)
+    return np.concatenate([[1.0], np.cumprod(1.0 - hazard)])
 
 
 def main() -> None:

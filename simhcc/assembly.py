@@ -275,6 +275,13 @@ def utilities(channel: str) -> Iterator[Reward]:
             mark=mark,
             months=p(f"{event}.days") / p("schedule.days_per_month"),
         )
+    bleed = "utility.adverse_event.variceal_bleed"
+    yield MarkReward(
+        channel=channel,
+        amount=-p(f"{bleed}.disutility"),
+        mark="bleeding",
+        months=p(f"{bleed}.days") / p("schedule.days_per_month"),
+    )
 
 
 # -- costs ---------------------------------------------------------------------------------------------------------
@@ -340,6 +347,7 @@ def _state_costs() -> Iterator[Cost]:
     yield Cost(
         category="decompensation", amount=p("costs.state.decompensated_per_month"), tags={"decompensated": ("yes",)}
     )
+    yield Cost(category="supportive", amount=p("costs.antiviral_per_month"), tags={"on_antivirals": ("yes",)})
 
 
 def _event_costs() -> Iterator[Cost]:
@@ -365,6 +373,7 @@ def _event_costs() -> Iterator[Cost]:
     yield Cost(category="procedure", amount=p(f"{procedure}.radiotherapy_course"), mark="radiotherapy")
     for mark in ("severe_toxicity", "dose_reduced"):
         yield Cost(category="adverse_event", amount=p("costs.adverse_event.severe_generic"), mark=mark)
+    yield Cost(category="adverse_event", amount=p("costs.adverse_event.bleeding"), mark="bleeding")
     yield Cost(category="decompensation", amount=p("costs.decompensation_event"), mark="decompensation")
     for mark in ("dead_cancer", "dead_liver"):
         yield Cost(category="terminal", amount=p("costs.end_of_life"), mark=mark)

@@ -21,13 +21,20 @@ from simhcc.expressions import (
     uniform,
     where,
 )
-from simhcc.graph import STAY, Branch, Chance, Decision, Edge, Scheduled, State, Transition
+from simhcc.graph import STAY, Branch, Chance, Decision, Edge, Hazard, Scheduled, State, Transition
 from simhcc.pathway import common, regimens, risk
 from simhcc.pathway.attributes import CLASSES, DIAMETER, ECOG, EHS, NEVER, POINTS, PV, RESPONSES, six_and_twelve
-from simhcc.pathway.resectable import planned
+from simhcc.pathway.resectable import CONVERSION, planned
 
 _RESPONSE = {name: float(code) for code, name in enumerate(RESPONSES)}
 _CLASS = {name: float(code) for code, name in enumerate(CLASSES)}
+_BEFORE = "systemic.progression_hr_before_first_scan"
+# Who is stable, or responds, has not progressed at the first scan: that is what the classes mean. A class that does
+# progress by then divides its rate by the hazard ratio before the scan.
+_AFTER_FIRST_SCAN = Hazard(
+    "pwexp",
+    {"rates": (parameter(_BEFORE), 1.0), "times": (0.0, parameter("schedule.scan_systemic_months"))},
+)
 
 
 def states() -> tuple[State, ...]:
@@ -40,7 +47,7 @@ def states() -> tuple[State, ...]:
                 common.death_other(),
                 Transition(
                     name="progression",
-                    hazard=common.UNIT,
+                    hazard=_AFTER_FIRST_SCAN,
                     log_multiplier=attribute("log_progression"),
                     seen_at_scan=common.TREATMENT_SCANS,
                     mark="progression",
@@ -60,9 +67,18 @@ def states() -> tuple[State, ...]:
                 ),
                 Scheduled(
                     name="review",
-                    first=parameter("schedule.review_every_months"),
+                    first=where(
+                        attribute("run_in"),
+                        parameter("talentop.run_in_months"),
+                        parameter("schedule.review_every_months"),
+                    ),
                     period=parameter("schedule.review_every_months"),
-                    when=attribute("reviews") & (parameter("conversion.check_last_months") > MONTHS_IN_STATE),
+                    # Afterwards only whoever is in complete response is looked at again, for the end of the drugs.
+                    when=attribute("reviews")
+                    & (
+                        (parameter("conversion.check_last_months") > MONTHS_IN_STATE)
+                        | (risk.ON_DRUG & (attribute("complete_since") < NEVER))
+                    ),
                     to="review",
                 ),
                 common.planned_stop(),
@@ -87,6 +103,7 @@ def instants() -> tuple[Chance | Decision, ...]:
     return (
         _start(),
         _review(),
+        _randomised(),
         _added(),
         _cause(),
         _at_progression(),
@@ -117,7 +134,8 @@ def _weights() -> tuple[Expression, Expression, Expression, Expression]:
         attribute("regimen_long") * response,
         attribute("regimen_response") * response,
         attribute("regimen_stable"),
-        attribute("regimen_primary") * primary,
+        # Primary progression is progression: the patient's frailty acts on it.
+        attribute("regimen_primary") * primary * exp(risk.frailty()),
     )
 
 
@@ -137,6 +155,7 @@ def _start() -> Chance:
         "local_additions": 0.0,
         "scan_origin": MONTHS,
         "drug_liver": 1.0,
+        "complete_since": NEVER,
         "convertible": uniform("convertible"),
         "log_liver": risk.liver_events(risk.TREATED_TUMOUR),
         "log_death": risk.controlled_death(),
@@ -147,7 +166,7 @@ def _start() -> Chance:
     scan = p("schedule.scan_systemic_months")
     # Seen at the next scan.
     seen = scan * maximum(floor(months / scan + 0.5), 1.0)
-    primary_rate = log(p("systemic.primary_progression_rate_per_month"))
+    primary_rate = log(p("systemic.primary_progression_rate_per_month") / p(_BEFORE))
     early = risk.drawn("early_progression", attribute("regimen_early_progression"))
     responds = risk.drawn("long_responder", p("systemic.p_responder_given_long_control"))
     long_rate = risk.systemic_progression("systemic.progression_rate_long_control_per_month")
@@ -224,7 +243,10 @@ def _responds() -> dict[str, Operand]:
     """The tumour shrinks, the thrombus may regress, AFP falls; progression is now that of the class."""
     p = parameter
     return {
-        "observed_response": _RESPONSE["partial"],
+        "observed_response": where(
+            risk.drawn("complete", attribute("regimen_p_complete")), _RESPONSE["complete"], _RESPONSE["partial"]
+        ),
+        "complete_since": where(attribute("observed_response") >= _RESPONSE["complete"], MONTHS, NEVER),
         "diameter": DIAMETER * p("tumour_update.diameter_factor_partial_response"),
         "pv": where(
             risk.drawn("thrombus", p("tumour_update.p_thrombus_regresses_with_response")), maximum(PV - 2.0, 0.0), PV
@@ -239,10 +261,6 @@ def _responds() -> dict[str, Operand]:
 
 def _review() -> Decision:
     p = parameter
-    operate: dict[str, Operand] = {
-        **regimens.stop(),
-        **planned(2.0, p("conversion.washout_bevacizumab_months") + p("timing.wait_surgery_first_months")),
-    }
     return Decision(
         name="review",
         label="review of systemic therapy",
@@ -254,11 +272,31 @@ def _review() -> Decision:
             "add_radiotherapy": Edge(to="added_local", mark="radiotherapy", local="rt"),
             "stop_drugs": Edge(to=STAY, mark="planned_stop", systemic="none", updates=common.stop_drug()),
             # For trials that randomise after a run-in: the mark is the time zero.
-            "randomise_operate": Edge(
-                to="awaiting_curative", mark="randomise", systemic="none", local="none", updates=operate
-            ),
-            "randomise_go_on": Edge(to=STAY, mark="randomise", updates={"reviews": 0.0}),
+            "randomise_operate": Edge(to="randomised_operation", mark="randomise", updates={"randomised": 1.0}),
+            "randomise_go_on": Edge(to=STAY, mark="randomise", updates={"randomised": 1.0}),
         },
+    )
+
+
+def _randomised() -> Chance:
+    """Randomised to operation; who refuses it stays in the arm, and on the drugs."""
+    accepts = parameter("surgery.p_accepts_surgery")
+    wait = parameter("conversion.washout_bevacizumab_months") + parameter("timing.wait_surgery_first_months")
+    return Chance(
+        name="randomised_operation",
+        label="randomised to operation",
+        branches=(
+            Branch(
+                name="accepts",
+                weight=accepts,
+                mark="converted",
+                systemic="none",
+                local="none",
+                updates={**regimens.stop(), **planned(CONVERSION, wait)},
+                to="awaiting_curative",
+            ),
+            Branch(name="refuses", weight=1.0 - accepts, updates={"surgery_declined": 1.0}, to=STAY),
+        ),
     )
 
 
@@ -273,7 +311,9 @@ def _added() -> Chance:
         where(haic, p("haic.p_lasting_liver_step"), p("tace.p_lasting_liver_step_albi_2a")),
     )
     ratio = where(
-        EHS >= 1.0, p("local_added.progression_hr_extrahepatic"), p("local_added.progression_hr_liver_confined")
+        EHS >= 1.0,
+        p("local_added.progression_hr_extrahepatic"),
+        where(rt, p("rt.progression_hr"), p("local_added.progression_hr_liver_confined")),
     )
     effect: dict[str, Operand] = {
         "local_additions": attribute("local_additions") + 1.0,
@@ -315,6 +355,7 @@ def _cause() -> Chance:
         "continues": risk.drawn("continues", p("post_progression.p_continue_beyond_progression")),
         "progressed": 1.0,
         "response_in": NEVER,
+        "complete_since": NEVER,
     }
     after: dict[str, Operand] = {
         **risk.tumour_risk(),
@@ -429,7 +470,20 @@ def _reach() -> Chance:
                 updates={"ici_access": risk.drawn("ici_access", p("next_line.share_with_ici_access"))},
                 to="next_line",
             ),
-            Branch(name="not_reached", weight=1.0 - chance, updates=common.supportive(), to="supportive"),
+            # A tumour that nobody treats any more progresses before it kills: it counts as seen now.
+            Branch(
+                name="not_reached_progresses",
+                weight=(1.0 - chance) * (1.0 - attribute("progressed")),
+                mark="progression",
+                updates={"progressed": 1.0, **common.supportive()},
+                to="supportive",
+            ),
+            Branch(
+                name="not_reached",
+                weight=(1.0 - chance) * attribute("progressed"),
+                updates=common.supportive(),
+                to="supportive",
+            ),
         ),
     )
 

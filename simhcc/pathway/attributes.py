@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from simhcc import staging
 from simhcc.expressions import (
+    MONTHS,
     MONTHS_IN_STATE,
     Expression,
     Operand,
@@ -94,9 +95,16 @@ _ACQUIRED: dict[str, tuple[float, tuple[str, ...], str]] = {
     "surgery_declined": (0.0, NO_YES, "did not take the conversion operation that was offered"),
     "ici_access": (1.0, NO_YES, "an immune checkpoint inhibitor can be had in a later line"),
     "reviews": (0.0, NO_YES, "the strategy looks again at fixed times for operation or local therapy"),
+    "run_in": (0.0, NO_YES, "in the run-in of a trial that randomises after it; the first review is its end"),
+    "randomised": (0.0, NO_YES, "randomised after a run-in"),
+    "adjuvant_tace_usual": (0.0, NO_YES, "would have one adjuvant TACE as usual care, whatever the strategy"),
+    "on_antivirals": (0.0, NO_YES, "hepatitis B under antivirals, which are paid for"),
+    "tace_closed": (0.0, NO_YES, "a lasting loss of liver function has closed TACE for good"),
+    "complete_since": (NEVER, (), "months since entry at which a complete response to systemic therapy was seen"),
     # Hidden.
     "response_class": (2.0, CLASSES, "hidden response class of the running systemic therapy"),
-    "long_lived": (0.0, NO_YES, "hidden: lives long after progression"),
+    "long_lived": (0.0, NO_YES, "hidden: has had long control, and so lives long after progression"),
+    "fate": (1.0, (), "hidden: a uniform number; below the chance of living long after progression means long-lived"),
     "convertible": (1.0, (), "hidden: a uniform number; below the chance of becoming resectable means resectable"),
     "continues": (0.0, NO_YES, "hidden: would go on beyond progression"),
     # What hazards need, kept up to date on edges: see `risk`.
@@ -110,6 +118,9 @@ _ACQUIRED: dict[str, tuple[float, tuple[str, ...], str]] = {
     "log_local": (0.0, (), "log rate of progression under local therapy, before response and drugs"),
     "session_log_odds": (0.0, (), "log odds of response to a first session, with the drugs that run"),
     "session_complete": (0.0, (), "share of complete responses among responses"),
+    "session_confirmed": (0.0, NO_YES, "hidden: responses to sessions are confirmed by the review of a trial"),
+    "session_progression": (0.0, (), "share of primary progression among failures of the first session"),
+    "session_centre": (0.0, (), "log mean hazard ratio over the responses to a first session"),
     "log_early": (0.0, (), "log mass of early recurrence"),
     "log_late": (0.0, (), "log rate of late or local recurrence per month"),
     "log_drug": (-NEVER, (), "log rate of drug events per month in the first months"),
@@ -126,7 +137,10 @@ _ACQUIRED: dict[str, tuple[float, tuple[str, ...], str]] = {
     "regimen_log_or_tace": (0.0, (), "log odds ratio of the response to a session"),
     "regimen_months_to_response": (NEVER, (), "median months to response"),
     "regimen_p_stop": (0.0, (), "share of drug events that stop the drug"),
-    "regimen_p_death": (0.0, (), "share of severe toxicity that is fatal"),
+    "regimen_p_death": (0.0, (), "share of severe toxicity that is fatal, bleeding apart"),
+    "regimen_p_bleeding": (0.0, (), "share of severe toxicity that is bleeding"),
+    "regimen_p_excess": (0.0, (), "share of drug events that are early deaths beyond fatal toxicity"),
+    "regimen_p_complete": (0.0, (), "share of responses that are complete"),
     "regimen_months": (NEVER, (), "planned months of treatment"),
     "regimen_later": (0.0, NO_YES, "published response is that of a later line"),
     # Times, in months since the running stay began unless said otherwise.
@@ -140,7 +154,15 @@ _ACQUIRED: dict[str, tuple[float, tuple[str, ...], str]] = {
 }
 
 # What nobody at the bedside knows: decision tables may not ask for it.
-HIDDEN = ("response_class", "long_lived", "convertible", "frailty_z", "tace_sensitivity", "log_progression_later")
+HIDDEN = (
+    "response_class",
+    "long_lived",
+    "fate",
+    "convertible",
+    "frailty_z",
+    "tace_sensitivity",
+    "log_progression_later",
+)
 
 # Units of drugs dosed by weight: attribute -> (drug, regimen whose dose it is, key of the dose). Filled with the cohort.
 DOSES: dict[str, tuple[str, str, str]] = {
@@ -342,7 +364,11 @@ def derived() -> dict[str, Expression]:
         "became_resectable": A("convertible") < p_becomes_resectable(),
         "months_on_systemic": months_on("systemic"),
         "months_in_state": MONTHS_IN_STATE,
+        "months_in_complete_response": MONTHS - A("complete_since"),
+        "passes_run_in": A("convertible") < parameter("talentop.p_resectable_after_run_in"),
     }
 
 
-OWN_LEVELS: Mapping[str, Mapping[str, float]] = {"became_resectable": {"no": 0.0, "yes": 1.0}}
+OWN_LEVELS: Mapping[str, Mapping[str, float]] = {
+    name: {"no": 0.0, "yes": 1.0} for name in ("became_resectable", "passes_run_in")
+}

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from simhcc import staging
-from simhcc.expressions import Expression, Operand, attribute, log, maximum, minimum, parameter, uniform, where
+from simhcc.expressions import (
+    Expression,
+    Operand,
+    attribute,
+    log,
+    maximum,
+    minimum,
+    months_on,
+    parameter,
+    uniform,
+    where,
+)
 from simhcc.graph import (
     STAY,
     Branch,
@@ -20,12 +31,14 @@ from simhcc.graph import (
     exponential,
 )
 from simhcc.pathway import regimens, risk
-from simhcc.pathway.attributes import ALBI, ECOG, NEVER, POINTS, PV
+from simhcc.pathway.attributes import ALBI, ECOG, NEVER, POINTS, PV, RESPONSES
 
 TREATMENT_SCANS = "treatment_scans"
 FOLLOW_UP_SCANS = "follow_up_scans"
+IRREGULAR_SCANS = "irregular_scans"
 _HIGHEST_ECOG = 4.0
 _HIGHEST_POINTS = 15.0
+_COMPLETE = float(RESPONSES.index("complete"))
 
 
 def _life_table(sex: str) -> Hazard:
@@ -75,11 +88,18 @@ def drug_event() -> Transition:
     )
 
 
-def planned_stop() -> Scheduled:
-    """The planned end of the running regimen; its tumour effects go on as they are."""
+def planned_stop(complete_response_under_local: bool = False) -> Scheduled:
+    """The planned end of the running regimen; its tumour effects go on as they are.
+
+    Under local treatment, drugs also end in a complete response, after the months of the clinical model.
+    """
+    months = attribute("regimen_months")
+    if complete_response_under_local:
+        stop = maximum(parameter("combination.stop_in_complete_response_months"), months_on("systemic"))
+        months = where(attribute("observed_response") >= _COMPLETE, minimum(months, stop), months)
     return Scheduled(
         name="planned_stop",
-        first=attribute("regimen_months"),
+        first=months,
         origin=Clock.SYSTEMIC,
         mark="planned_stop",
         to=STAY,
@@ -94,8 +114,9 @@ def stop_drug() -> dict[str, Operand]:
 
 
 def schedules() -> tuple[ScanSchedule, ...]:
-    """Scans under treatment, counted from its start, and in follow-up, counted from clearance."""
+    """Scans under treatment, counted from its start, and in follow-up, regular or irregular, counted from clearance."""
     p = parameter
+    first, irregular = p("schedule.scan_disease_free_first_months"), p("schedule.scan_irregular_surveillance_factor")
     return (
         ScanSchedule(
             name=TREATMENT_SCANS,
@@ -110,6 +131,16 @@ def schedules() -> tuple[ScanSchedule, ...]:
             segments=(
                 (p("schedule.scan_disease_free_first_months"), p("schedule.scan_disease_free_first_months")),
                 (p("schedule.scan_disease_free_change_months"), p("schedule.scan_disease_free_later_months")),
+            ),
+        ),
+        ScanSchedule(
+            name=IRREGULAR_SCANS,
+            segments=(
+                (irregular * first, irregular * first),
+                (
+                    maximum(p("schedule.scan_disease_free_change_months"), 2.0 * irregular * first),
+                    irregular * p("schedule.scan_disease_free_later_months"),
+                ),
             ),
         ),
     )
@@ -141,6 +172,7 @@ def lasting_step() -> dict[str, Operand]:
         "risk_death": attribute("risk_death") + where(grade_1, log(p("covariate.death.albi_2")), 0.0),
         "child_pugh": minimum(POINTS + points, _HIGHEST_POINTS),
         "albi": lower,
+        "tace_closed": maximum(attribute("tace_closed"), lower >= staging.ALBI_2A_UPPER),
         "log_liver": risk.liver_events(risk.TREATED_TUMOUR),
     }
 
@@ -166,9 +198,13 @@ def compensated_again() -> dict[str, Operand]:
 def shared_nodes() -> tuple[Chance | Decision | End, ...]:
     """Liver events and toxicity, entered from several states, and the ends."""
     on_drug = risk.TREATED_TUMOUR
-    rate = parameter("toxicity.p_dose_reduced")
-    severe = 1.0 - attribute("regimen_p_stop")
-    bleeding = attribute("regimen_p_death")
+    reduced = parameter("toxicity.p_dose_reduced")
+    early = months_on("systemic") <= parameter("toxicity.early_months")
+    excess = attribute("regimen_p_excess")
+    severe = 1.0 - attribute("regimen_p_stop") - excess
+    bleeding = severe * attribute("regimen_p_bleeding")
+    fatal_bleeding = parameter("liver.bleeding_bevacizumab.p_death")
+    fatal, other = attribute("regimen_p_death"), severe - bleeding
     return (
         Chance(
             name="liver",
@@ -217,20 +253,32 @@ def shared_nodes() -> tuple[Chance | Decision | End, ...]:
                     updates={
                         "log_progression": attribute("log_progression")
                         + log(parameter("systemic.progression_hr_after_toxicity_stop")),
+                        # An operation that is waited for comes later.
+                        "wait": attribute("wait") + parameter("timing.toxicity_delay_months"),
                         **stop_drug(),
                     },
                 ),
-                Branch(name="fatal", weight=severe * bleeding, mark="severe_toxicity", to="dead_treatment"),
+                Branch(name="early_death", weight=excess * early, to="dead_cancer"),
+                Branch(name="no_early_death", weight=excess * (1.0 - early), to=STAY),
+                Branch(name="fatal_bleeding", weight=bleeding * fatal_bleeding, mark="bleeding", to="dead_treatment"),
+                Branch(
+                    name="bleeding",
+                    weight=bleeding * (1.0 - fatal_bleeding),
+                    mark="bleeding",
+                    to=STAY,
+                    updates=ecog_step("severe_toxicity"),
+                ),
+                Branch(name="fatal", weight=other * fatal, mark="severe_toxicity", to="dead_treatment"),
                 Branch(
                     name="reduce_dose",
-                    weight=severe * (1.0 - bleeding) * rate,
+                    weight=other * (1.0 - fatal) * reduced,
                     mark="dose_reduced",
                     to=STAY,
                     updates=ecog_step("severe_toxicity"),
                 ),
                 Branch(
                     name="go_on",
-                    weight=severe * (1.0 - bleeding) * (1.0 - rate),
+                    weight=other * (1.0 - fatal) * (1.0 - reduced),
                     mark="severe_toxicity",
                     to=STAY,
                     updates=ecog_step("severe_toxicity"),

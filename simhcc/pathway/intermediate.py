@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from simhcc import staging
 from simhcc.expressions import (
     MONTHS,
@@ -13,6 +15,7 @@ from simhcc.expressions import (
     log,
     lookup,
     maximum,
+    minimum,
     parameter,
     receiving,
     where,
@@ -25,6 +28,7 @@ _RESPONSE = {name: float(code) for code, name in enumerate(RESPONSES)}
 _CLASS = {name: float(code) for code, name in enumerate(CLASSES)}
 _LONG_CONTROL = attribute("response_class") == _CLASS["long_control"]
 _HAIC = receiving("haic")
+_NOW = 10.0  # log rate per month of what has already happened: within hours, seen at the next scan
 
 
 def states() -> tuple[State, ...]:
@@ -51,7 +55,7 @@ def states() -> tuple[State, ...]:
                 Scheduled(name="session", first=attribute("session_in"), mark="tace_session", to="procedure"),
                 Scheduled(name="haic_block", first=attribute("haic_in"), mark="haic_block", to="procedure"),
                 Scheduled(name="session_scan", first=attribute("scan_in"), to="session_response"),
-                common.planned_stop(),
+                common.planned_stop(complete_response_under_local=True),
             ),
         ),
     )
@@ -89,14 +93,17 @@ def _start() -> Chance:
                         _CLASS["stable"],
                     ),
                     "long_lived": where(_LONG_CONTROL, 1.0, attribute("long_lived")),
+                    # Drugs that start with local treatment are a line of systemic therapy.
+                    "line": where(risk.ON_DRUG, attribute("line") + 1.0, attribute("line")),
                     "phase": where(risk.ON_DRUG, maximum(attribute("phase"), 1.0), attribute("phase")),
                     "drug_liver": parameter("liver.on_systemic.share_under_local_therapy"),
                     "log_local": where(
                         _LONG_CONTROL,
                         log(parameter("systemic.progression_rate_long_control_per_month")),
-                        risk.local_progression() + risk.drug_on_local(),
+                        risk.local_progression() + _effects(),
                     ),
-                    "log_progression": attribute("log_local"),
+                    # Until the first session has been judged, progression is that seen at its scan.
+                    "log_progression": -NEVER,
                     **_odds(),
                     "log_death": risk.local_death(),
                     "log_liver": risk.liver_events(risk.TREATED_TUMOUR),
@@ -107,18 +114,46 @@ def _start() -> Chance:
     )
 
 
+def _effects() -> Expression:
+    """Log hazard ratio on progression of the running drugs and of HAIC instead of TACE."""
+    return risk.drug_on_local() + where(_HAIC, log(parameter("haic.progression_hr_vs_tace")), 0.0)
+
+
 def _odds() -> dict[str, Operand]:
-    """What responses to sessions need, fixed by burden, drugs and the tumour's sensitivity when the course starts."""
+    """What responses to sessions need, fixed by burden, drugs and the tumour's sensitivity when the course starts.
+
+    Hazard ratios by response are centred on the mean over the responses that this patient could have: the drugs act
+    on progression through their hazard ratio alone, and a response tells which patients do better.
+    """
     p, burden = parameter, attribute("local_burden")
+
+    def by_class(values: list[Expression]) -> Expression:
+        return where(burden >= 3.0, values[2], where(burden >= 2.0, values[1], values[0]))
+
     names = ("tace.response_low", "tace.response_mid", "tace.response_high")
     logits = [log((lookup(n, 0.0) + lookup(n, 1.0)) / (1.0 - lookup(n, 0.0) - lookup(n, 1.0))) for n in names]
     shares = [lookup(n, 0.0) / (lookup(n, 0.0) + lookup(n, 1.0)) for n in names]
+    failing = [lookup(n, 3.0) / (lookup(n, 2.0) + lookup(n, 3.0)) for n in names]
+    sd = p("tace.sensitivity_sd_log_odds")
+    # With a normal sd around a logit the mean response is that of the logit over this (logistic-normal approximation).
+    spread = exp(0.5 * log(1.0 + (math.pi / 8.0) * sd * sd))
+    response = 1.0 / (1.0 + exp(-attribute("session_log_odds")))
+    complete, none = p("tace.progression_hr_complete_response"), p("tace.progression_hr_no_response")
+    partial = 1.0 - attribute("session_complete")
     return {
-        "session_complete": where(burden >= 3.0, shares[2], where(burden >= 2.0, shares[1], shares[0])),
-        "session_log_odds": where(burden >= 3.0, logits[2], where(burden >= 2.0, logits[1], logits[0]))
-        + where(risk.ON_DRUG, attribute("regimen_log_or_tace"), 0.0)
-        + where(_HAIC, log(p("haic.response_or_vs_tace")), 0.0)
-        + p("tace.sensitivity_sd_log_odds") * attribute("tace_sensitivity"),
+        "session_complete": by_class(shares),
+        "session_confirmed": risk.drawn("confirmed", p("response_criteria.p_session_response_confirmed")),
+        "session_progression": where(_LONG_CONTROL, 0.0, minimum(by_class(failing) * exp(_effects()), 1.0)),
+        "session_log_odds": spread
+        * (
+            by_class(logits)
+            + where(risk.ON_DRUG, attribute("regimen_log_or_tace"), 0.0)
+            + where(_HAIC, log(p("haic.response_or_vs_tace")), 0.0)
+        )
+        + sd * attribute("tace_sensitivity"),
+        "session_centre": log(
+            response * (attribute("session_complete") * complete + partial) + (1.0 - response) * none
+        ),
     }
 
 
@@ -181,51 +216,60 @@ def _shares() -> tuple[Expression, Expression]:
 
 
 def _response() -> Chance:
+    """Response of the treated tumour, as whoever decides on the next session sees it.
+
+    Part of these responses are confirmed as best response of the patient by the review of a trial; only those are marked.
+    """
     p = parameter
     complete, partial = _shares()
-    base = attribute("log_local")
+    base = attribute("log_local") - attribute("session_centre")
+    worse = (1.0 - complete - partial) * where(attribute("sessions") > 1.0, 0.0, attribute("session_progression"))
+    failed: dict[str, Operand] = {"failures": attribute("failures") + 1.0, "scan_in": NEVER, "new_lesions": 0.0}
     shrunk = p("tumour_update.diameter_factor_partial_response")
     seen = {"failures": 0.0, "scan_in": NEVER, "new_lesions": 0.0}
+    full: dict[str, Operand] = {
+        "observed_response": _RESPONSE["complete"],
+        "log_progression": base + log(p("tace.progression_hr_complete_response")),
+        "diameter": DIAMETER * shrunk,
+    }
+    part: dict[str, Operand] = {
+        "observed_response": maximum(attribute("observed_response"), _RESPONSE["partial"]),
+        "log_progression": base,
+        "diameter": DIAMETER * shrunk,
+        "pv": where(
+            risk.drawn("thrombus", p("tumour_update.p_thrombus_regresses_with_response")), maximum(PV - 2.0, 0.0), PV
+        ),
+    }
     return Chance(
         name="session_response",
         label="response to the session",
         branches=(
-            Branch(
-                name="complete",
-                weight=complete,
-                mark="response_observed",
-                updates={
-                    **seen,
-                    "observed_response": _RESPONSE["complete"],
-                    "log_progression": base + log(p("tace.progression_hr_complete_response")),
-                    "diameter": DIAMETER * shrunk,
-                },
-                to="tace_review",
+            *(
+                Branch(
+                    name=f"{name}{suffix}",
+                    weight=share * confirmed,
+                    mark=mark,
+                    updates={**seen, **found},
+                    to="tace_review",
+                )
+                for name, share, found in (("complete", complete, full), ("partial", partial, part))
+                for suffix, confirmed, mark in (
+                    ("", attribute("session_confirmed"), "response_observed"),
+                    ("_unconfirmed", 1.0 - attribute("session_confirmed"), None),
+                )
             ),
             Branch(
-                name="partial",
-                weight=partial,
-                mark="response_observed",
-                updates={
-                    **seen,
-                    "observed_response": maximum(attribute("observed_response"), _RESPONSE["partial"]),
-                    "log_progression": base,
-                    "diameter": DIAMETER * shrunk,
-                    "pv": where(
-                        risk.drawn("thrombus", p("tumour_update.p_thrombus_regresses_with_response")),
-                        maximum(PV - 2.0, 0.0),
-                        PV,
-                    ),
-                },
+                name="progression",
+                weight=worse,
+                # The cause is drawn when the next scan of the schedule shows it.
+                updates={**failed, "log_progression": _NOW},
                 to="tace_review",
             ),
             Branch(
                 name="no_response",
-                weight=1.0 - complete - partial,
+                weight=1.0 - complete - partial - worse,
                 updates={
-                    "failures": attribute("failures") + 1.0,
-                    "scan_in": NEVER,
-                    "new_lesions": 0.0,
+                    **failed,
                     "observed_response": maximum(
                         attribute("observed_response"),
                         where(
@@ -262,7 +306,7 @@ def _progression() -> Chance:
         **risk.tumour_risk(),
         "local_burden": six_and_twelve(),
         "response_class": _CLASS["stable"],
-        "log_local": risk.local_progression() + risk.drug_on_local(),
+        "log_local": risk.local_progression() + _effects(),
         "log_progression": attribute("log_local"),
     }
     return Chance(
@@ -340,7 +384,7 @@ def _review() -> Decision:
                 to="systemic",
                 mark="refractory",
                 local="none",
-                updates={"line": attribute("line") + 1.0, "response_class": 2.0, "response_in": NEVER},
+                updates={"response_class": _CLASS["stable"], "response_in": NEVER},
             ),
         },
     )

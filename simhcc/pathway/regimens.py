@@ -8,11 +8,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simhcc.expressions import Expression, Operand, attribute, exp, log, lookup, maximum, parameter, uniform, where
+from simhcc import staging
+from simhcc.expressions import (
+    Expression,
+    Operand,
+    as_expression,
+    attribute,
+    exp,
+    log,
+    lookup,
+    maximum,
+    minimum,
+    parameter,
+    uniform,
+    where,
+)
 from simhcc.graph import Effect, Treatment
 from simhcc.pathway.attributes import NEVER
 
 EARLY_RECURRENCE = "early_recurrence"
+BLEEDING = "liver.bleeding_bevacizumab"
 SUPPRESSION_SWITCH = "structure.eradication_instead_of_rate"
 
 
@@ -29,6 +44,10 @@ class Regimen:
     lenvatinib: bool = False
     later_line: bool = False
     adjuvant: bool = False
+    bleeds: bool = False
+    """bevacizumab: bleeding is counted apart from other severe toxicity"""
+    early_excess: bool = False
+    """two immune drugs: deaths of the first months beyond fatal toxicity"""
     months: str | None = None
     """parameter that holds the planned months of treatment"""
     numbers_of: str | None = None
@@ -40,10 +59,10 @@ class Regimen:
 REGIMENS: tuple[Regimen, ...] = (
     Regimen("sorafenib", "sorafenib", tki=True),
     Regimen("lenvatinib", "lenvatinib", tki=True, lenvatinib=True),
-    Regimen("atezo_bev", "atezolizumab + bevacizumab", ici=True, anti_vegf=True),
-    Regimen("sintilimab_bev", "sintilimab + bevacizumab", ici=True, anti_vegf=True),
+    Regimen("atezo_bev", "atezolizumab + bevacizumab", ici=True, anti_vegf=True, bleeds=True),
+    Regimen("sintilimab_bev", "sintilimab + bevacizumab", ici=True, anti_vegf=True, bleeds=True),
     Regimen("camre_rivo", "camrelizumab + rivoceranib", ici=True, tki=True),
-    Regimen("stride", "tremelimumab + durvalumab", ici=True, ctla4=True),
+    Regimen("stride", "tremelimumab + durvalumab", ici=True, ctla4=True, early_excess=True),
     Regimen("stride_len", "tremelimumab + durvalumab + lenvatinib", ici=True, ctla4=True, tki=True, lenvatinib=True),
     Regimen("len_pembro", "lenvatinib + pembrolizumab", ici=True, tki=True, lenvatinib=True),
     Regimen(
@@ -51,26 +70,35 @@ REGIMENS: tuple[Regimen, ...] = (
         "nivolumab + ipilimumab",
         ici=True,
         ctla4=True,
+        early_excess=True,
         months="treatments.nivo_ipi.drugs.nivolumab.max_months",
     ),
-    Regimen("atezo_bev_tiragolumab", "atezolizumab + bevacizumab + tiragolumab", ici=True, anti_vegf=True),
+    Regimen("atezo_bev_tiragolumab", "atezolizumab + bevacizumab + tiragolumab", ici=True, anti_vegf=True, bleeds=True),
     Regimen(
         "atezo_bev_ipilimumab",
         "atezolizumab + bevacizumab + ipilimumab",
         ici=True,
         anti_vegf=True,
         ctla4=True,
+        bleeds=True,
         months="treatments.atezo_bev_ipilimumab.drugs.atezolizumab.max_months",
     ),
     Regimen("durvalumab", "durvalumab", ici=True),
-    Regimen("durva_bev", "durvalumab + bevacizumab", ici=True, anti_vegf=True),
+    Regimen("durva_bev", "durvalumab + bevacizumab", ici=True, anti_vegf=True, bleeds=True),
     Regimen("pembrolizumab", "pembrolizumab", ici=True, later_line=True),
     Regimen("regorafenib", "regorafenib", tki=True, later_line=True),
     Regimen("cabozantinib", "cabozantinib", tki=True, later_line=True),
     Regimen("apatinib", "apatinib", tki=True, later_line=True),
     Regimen("ramucirumab", "ramucirumab", anti_vegf=True, later_line=True),
     Regimen("adjuvant_sorafenib", "adjuvant sorafenib", tki=True, adjuvant=True),
-    Regimen("adjuvant_atezo_bev", "adjuvant atezolizumab + bevacizumab", ici=True, anti_vegf=True, adjuvant=True),
+    Regimen(
+        "adjuvant_atezo_bev",
+        "adjuvant atezolizumab + bevacizumab",
+        ici=True,
+        anti_vegf=True,
+        adjuvant=True,
+        bleeds=True,
+    ),
     Regimen("adjuvant_pembrolizumab", "adjuvant pembrolizumab", ici=True, adjuvant=True),
     Regimen("adjuvant_camre_rivo", "adjuvant camrelizumab + rivoceranib", ici=True, tki=True, adjuvant=True),
     Regimen(
@@ -128,14 +156,37 @@ def early_stop_rate(regimen: Regimen) -> Expression:
     return _of(regimen, "discontinuation_rate_per_month") * exposure / (early + ratio * (exposure - early))
 
 
+def _bleeding_share(regimen: Regimen) -> Expression:
+    """Share of severe toxicity that is bleeding, by the liver at the start of the regimen.
+
+    The published chance of bleeding over a course becomes a rate with the course of severe toxicity.
+    """
+    grade_1 = attribute("albi") <= staging.ALBI_1_UPPER
+    chances = [-log(1.0 - parameter(f"{BLEEDING}.{name}")) for name in ("p_albi_1", "p_albi_2_3")]
+    early, ratio = parameter("toxicity.early_months"), parameter("toxicity.late_to_early_ratio")
+    course = early + ratio * maximum(_of(regimen, "exposure_median_months") - early, 0.0)
+    severe = _of(regimen, "severe_toxicity_rate_early_per_month") * course
+    acts = _of(regimen, "p_bleeding_acts")
+    shares = [acts * minimum(chance / severe, parameter(f"{BLEEDING}.max_share_of_severe")) for chance in chances]
+    return where(severe > 0.0, where(grade_1, shares[0], shares[1]), 0.0)
+
+
 def start(regimen_id: str) -> dict[str, Operand]:
     """Updates of an edge that starts a regimen: its numbers, and the drug classes seen from now on."""
     regimen = BY_ID[regimen_id]
     severe, stopping = _of(regimen, "severe_toxicity_rate_early_per_month"), early_stop_rate(regimen)
+    excess = _of(regimen, "early_death_excess_rate_per_month") if regimen.early_excess else as_expression(0.0)
+    events = severe + stopping + excess
+    bleeding = _bleeding_share(regimen) if regimen.bleeds else as_expression(0.0)
+    fatal = _of(regimen, "p_death_given_severe_toxicity")
+    # Fatal bleeding is part of the published fatal toxicity.
+    rest = (fatal - bleeding * parameter(f"{BLEEDING}.p_death")) / (1.0 - bleeding) if regimen.bleeds else fatal
     updates: dict[str, Operand] = {
-        "log_drug": log(severe + stopping),
-        "regimen_p_stop": where(severe + stopping > 0.0, stopping / (severe + stopping), 0.0),
-        "regimen_p_death": _of(regimen, "p_death_given_severe_toxicity"),
+        "log_drug": log(events),
+        "regimen_p_stop": where(events > 0.0, stopping / events, 0.0),
+        "regimen_p_excess": where(events > 0.0, excess / events, 0.0) if regimen.early_excess else 0.0,
+        "regimen_p_bleeding": bleeding,
+        "regimen_p_death": maximum(rest, 0.0),
         "regimen_months": NEVER,
     }
     if regimen.months is not None:
@@ -177,6 +228,7 @@ def _response(regimen: Regimen) -> dict[str, Operand]:
         "regimen_log_or_tace": log(parameter(f"{tace}.tace_response_or" if tace else "combination.response_or")),
         "regimen_months_to_response": _of(regimen, "time_to_response_median_months"),
         "regimen_later": float(regimen.later_line),
+        "regimen_p_complete": _of(regimen, "p_complete_given_response"),
     }
 
 

@@ -57,28 +57,8 @@ def states() -> tuple[State, ...]:
             label="free of disease",
             transitions=(
                 common.death_other(),
-                Transition(
-                    name=regimens.EARLY_RECURRENCE,
-                    hazard=Hazard(
-                        "gompertz",
-                        {
-                            "shape": -1.0 / parameter("recurrence.early_tau_months"),
-                            "rate": 1.0 / parameter("recurrence.early_tau_months"),
-                        },
-                    ),
-                    log_multiplier=attribute("log_early"),
-                    seen_at_scan=common.FOLLOW_UP_SCANS,
-                    mark="recurrence",
-                    to="recurrence_pattern",
-                ),
-                Transition(
-                    name="late_recurrence",
-                    hazard=common.UNIT,
-                    log_multiplier=attribute("log_late"),
-                    seen_at_scan=common.FOLLOW_UP_SCANS,
-                    mark="recurrence",
-                    to="recurrence_pattern",
-                ),
+                *_recurrences("", attribute("surveillance_regular"), common.FOLLOW_UP_SCANS),
+                *_recurrences("_irregular", 1.0 - attribute("surveillance_regular"), common.IRREGULAR_SCANS),
                 common.liver_event(),
                 common.drug_event(),
             ),
@@ -86,6 +66,31 @@ def states() -> tuple[State, ...]:
                 Scheduled(name="adjuvant_start", first=attribute("adjuvant_in"), to="fit_for_adjuvant"),
                 common.planned_stop(),
             ),
+        ),
+    )
+
+
+def _recurrences(suffix: str, applies: Operand, scans: str) -> tuple[Transition, Transition]:
+    """Early and late recurrence, seen at the scans of the patients to whom they apply."""
+    tau = parameter("recurrence.early_tau_months")
+    never = where(applies, 0.0, -NEVER)
+    return (
+        Transition(
+            name=regimens.EARLY_RECURRENCE + suffix,
+            effect=regimens.EARLY_RECURRENCE,
+            hazard=Hazard("gompertz", {"shape": -1.0 / tau, "rate": 1.0 / tau}),
+            log_multiplier=attribute("log_early") + never,
+            seen_at_scan=scans,
+            mark="recurrence",
+            to="recurrence_pattern",
+        ),
+        Transition(
+            name="late_recurrence" + suffix,
+            hazard=common.UNIT,
+            log_multiplier=attribute("log_late") + never,
+            seen_at_scan=scans,
+            mark="recurrence",
+            to="recurrence_pattern",
         ),
     )
 
@@ -101,6 +106,7 @@ def instants() -> tuple[Chance | Decision, ...]:
         _pattern(),
         _at_recurrence(),
         _curative_again(),
+        _transplant_chance(),
     )
 
 
@@ -292,6 +298,7 @@ def cleared() -> dict[str, Operand]:
             parameter("resectable.adjuvant_start_perioperative_months"),
             parameter("timing.adjuvant_start_months"),
         ),
+        "adjuvant_tace_usual": risk.drawn("usual_tace", parameter("adjuvant.share_with_usual_tace")),
         "progressed": 0.0,
         "log_liver": risk.liver_events(risk.as_expression(0.0)),
     }
@@ -466,8 +473,29 @@ def _at_recurrence() -> Decision:
             ),
             "systemic": Edge(to="next_line"),
             "start_systemic": Edge(to="start_systemic"),
+            "transplant_or_supportive": Edge(to="transplant_chance"),
             "supportive": Edge(to="supportive", updates=common.supportive()),
         },
+    )
+
+
+def _transplant_chance() -> Chance:
+    """Transplantation of the few for whom there is a liver; for the others supportive care."""
+    p = parameter
+    young = attribute("age") <= p("transplant.age_max_years")
+    chance = where(young, p("transplant.p_transplant_at_recurrence"), 0.0)
+    return Chance(
+        name="transplant_chance",
+        label="transplantation in end-stage liver disease",
+        branches=(
+            Branch(
+                name="transplantation",
+                weight=chance,
+                updates=planned(TRANSPLANT, p("timing.wait_recurrence_treatment_months")),
+                to="awaiting_curative",
+            ),
+            Branch(name="none", weight=1.0 - chance, updates=common.supportive(), to="supportive"),
+        ),
     )
 
 

@@ -133,9 +133,17 @@ def progressed_death(factor: Operand) -> Expression:
         log_confined_rate("tace.failure.hr_uncontrolled") - _centre("death", "intermediate") + after_combined,
         log(rest) - _centre("death", "advanced"),
     )
-    level = where(attribute("long_lived"), log(long_lived), by_extent + attribute("risk_death"))
+    level = where(lives_long(), log(long_lived), by_extent + attribute("risk_death"))
     having = log(as_expression(factor) / _mean_factor())
     return level + having + frailty() + attribute("trial_log_death") + residual() + after_recurrence()
+
+
+def lives_long() -> Expression:
+    """Whether the patient lives long after progression; more do so once they have had an immune drug."""
+    share = parameter("post_progression.p_long_lived")
+    odds = parameter("post_progression.long_lived_or_ici") * share / (1.0 - share)
+    chance = where(attribute("seen_ici"), odds / (1.0 + odds), share)
+    return (attribute("long_lived") >= 1.0) | (attribute("fate") < chance)
 
 
 def _mean_factor() -> Expression:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from simhcc.expressions import Expression, attribute, parameter
+from simhcc.expressions import attribute, parameter
 from simhcc.graph import Branch, Chance, Decision, Edge, Endpoint, Pathway
 from simhcc.pathway import advanced, common, intermediate, regimens, resectable, risk
 from simhcc.pathway.attributes import attributes, derived
@@ -53,25 +53,22 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 )
 
 
-def _fate() -> Expression:
-    """Whether the patient would live long after progression: drawn once, so that it is the same under every strategy."""
-    return risk.drawn("long_lived", parameter("post_progression.p_long_lived"))
-
-
 def _entry() -> tuple[Chance, Chance, Decision]:
     p = parameter
     enter = attribute("cleared_at_entry")
+    # The fate is drawn once, so that the same people live long under every strategy that gives the same drug classes.
+    everybody = {"fate": risk.uniform("long_lived"), "on_antivirals": attribute("hbv") * attribute("antiviral")}
     return (
         Chance(
             name="entry",
             label="entry",
             branches=(
-                Branch(name="with_tumour", weight=1.0 - enter, updates={"long_lived": _fate()}, to="initial_treatment"),
+                Branch(name="with_tumour", weight=1.0 - enter, updates=everybody, to="initial_treatment"),
                 Branch(
                     name="after_curative_treatment",
                     weight=enter,
                     mark="cleared",
-                    updates={"long_lived": _fate(), **resectable.entered_cleared()},
+                    updates={**everybody, **resectable.entered_cleared()},
                     to="disease_free",
                 ),
             ),
@@ -105,6 +102,7 @@ def _entry() -> tuple[Chance, Chance, Decision]:
                 ),
                 "haic": Edge(to="start_local", local="haic", updates={"haic_in": p("tace.first_session_wait_months")}),
                 "start_systemic": Edge(to="start_systemic"),
+                "transplant_or_supportive": Edge(to="transplant_chance"),
                 "supportive": Edge(to="no_treatment"),
             },
         ),
@@ -135,6 +133,6 @@ def pathway() -> Pathway:
         treatments=regimens.treatments(),
         schedules=common.schedules(),
         derived=derived(),
-        tag=("phase", "decompensated"),
+        tag=("phase", "decompensated", "on_antivirals"),
         age_years="age",
     )

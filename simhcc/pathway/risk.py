@@ -99,13 +99,11 @@ def systemic_progression(rate: str, responder: bool = False) -> Expression:
 def controlled_death() -> Expression:
     """Log rate of cancer death while the tumour is under control on systemic therapy.
 
-    A first line after local therapy starts from the rates after its failure. In later lines the rate is that after
-    progression, with a further line.
+    A first line has the same rate after local therapy as without it: that of first-line trials, by extent. In later lines
+    the rate is that after progression, with a further line.
     """
     own = parameter("systemic.death_rate_without_progression_per_month") * parameter("systemic.cancer_share_of_deaths")
-    beyond = log(own) + _risk("death", "advanced")
-    confined = log_confined_rate("tace.failure.hr_while_controlled") + _risk("death", "intermediate")
-    first = where(CONFINED & (attribute("sessions") > 0.0), confined, beyond)
+    first = log(own) + _risk("death", "advanced")
     return where(attribute("line") > 1.0, progressed_death(1.0), first)
 
 

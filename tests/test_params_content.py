@@ -262,11 +262,16 @@ def session_responses(first: float, sessions: int) -> tuple[list[float], float]:
 
 
 def test_tace_response_of_a_session_and_of_a_course() -> None:
-    # OPTIMIS: 0.40 at the first session. 0.525 (0.436-0.615) over 101 studies is the best response of a course.
+    # Confirmed by review: 0.40 at the first session in OPTIMIS, 0.525 (0.436-0.615) over a course in 101 studies. Locally: 0.675
+    # beyond Milan in Korea, that is of mid and high burden.
     first = sum(share * sum(value(f"tace.response_{burden}")[:2]) for burden, share in EMERALD_1_MIX.items())
-    assert abs(first - 0.40) < 0.03
+    confirmed = value("response_criteria.p_session_response_confirmed")
+    assert abs(first * confirmed - 0.40) < 0.05
     _, none = session_responses(first, 2)
-    assert 0.436 < 1.0 - none < 0.615
+    assert 0.436 < (1.0 - none) * confirmed < 0.615
+    beyond = {name: share for name, share in EMERALD_1_MIX.items() if name != "low"}
+    local = sum(share * sum(value(f"tace.response_{name}")[:2]) for name, share in beyond.items())
+    assert abs(local / sum(beyond.values()) - 0.675) < 0.06
 
 
 def test_alike_sessions_leave_as_many_without_response_as_were_seen() -> None:

@@ -260,7 +260,6 @@ def _responds() -> dict[str, Operand]:
 
 
 def _review() -> Decision:
-    p = parameter
     return Decision(
         name="review",
         label="review of systemic therapy",

@@ -32,7 +32,7 @@ SETTING_ORDER = (
     (
         "sorafenib", "atezo_bev", "response_adapted", "conversion_surgery", "lenvatinib", "stride", "len_pembro", "nivo_ipi",
         "on_demand_local", "camre_rivo", "best_supportive_care", "sintilimab_bev", "atezo_bev_tiragolumab",
-        "atezo_bev_ipilimumab",
+        "atezo_bev_ipilimumab", "talentop_resection", "talentop_continued",
     ),
     ("pathway_usual_2020", "pathway_review_2025"),
 )  # fmt: skip

@@ -8,7 +8,6 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from benchmarks.trial_arms import of_patients
 from simhcc import staging
 from simhcc.errors import InputError
 from simhcc.graph import Channel, Decision, RateReward, Strategy
@@ -20,6 +19,7 @@ from simhcc.pathway.strategies import load_strategy, to_graph
 from simhcc.pathway.whole import DEATHS, ENDPOINTS, pathway
 from simhcc.population import DERIVED, load_population, sample_cohort
 from simhcc.simulation import Evaluation, Outcomes, simulate
+from simhcc.trials.pools import of_patients
 
 PATIENTS = 10_240
 LIFE = 12.0 * 110.0

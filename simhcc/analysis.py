@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import pickle
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -37,6 +37,10 @@ SPAN_DRAWS = 128
 BLOCK = 4096
 """patients in a work item of the engine"""
 KEPT_PREPARED = 2
+SUMMED = ("columns", "pairs", "crosses", "quantities", "mark_counts")
+"""arrays of a shard that are sums over patients, by leaf in a base case and by draw otherwise"""
+ADDED = ("occupancy", "endpoint_counts", "curve_sums", "curve_squares")
+"""arrays of a shard that are added up over all of them"""
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,7 @@ def simulated(
     """
     job = make_job(evaluation, values, cohort, patients=patients, name=name)
     with run(job, folder, resume=resume, threads=threads, dask=dask, progress=progress) as shards:
-        parts = [shard.arrays for shard in shards]
-    return _joined(evaluation, parts, patients, draws_of(values))
+        return _joined(evaluation, (shard.arrays for shard in shards), patients, draws_of(values))
 
 
 def make_job(
@@ -161,9 +164,7 @@ def shard(inputs: Mapping[str, Any], address: Address) -> dict[str, NDArray[Any]
     first, last = address["items"]
     with compiling(COMPILING), np.errstate(all="ignore"):
         draw_of, sums = prepared.run_range(first, last, work)
-    arrays: dict[str, NDArray[Any]] = {
-        name: getattr(sums, name) for name in ("columns", "pairs", "crosses", "quantities", "mark_counts")
-    }
+    arrays: dict[str, NDArray[Any]] = {name: getattr(sums, name) for name in SUMMED}
     if inputs["iterations"] > 1:
         local = draw_of - first // prepared.blocks
         for name, leaves in arrays.items():
@@ -229,30 +230,30 @@ def _medians(found: Outcomes) -> tuple[Floats, Floats]:
     return medians, errors
 
 
-def _joined(evaluation: Evaluation, parts: Sequence[Mapping[str, NDArray[Any]]], patients: int, draws: int) -> Result:
-    """One result from the shards' arrays, added or joined in their order."""
+def _joined(evaluation: Evaluation, parts: Iterable[Mapping[str, NDArray[Any]]], patients: int, draws: int) -> Result:
+    """One result from the shards' arrays, taken up one after another in their order.
 
-    def joined(name: str) -> NDArray[Any]:
-        return np.concatenate([part[name] for part in parts])
-
-    def added(name: str) -> NDArray[Any]:
-        total = parts[0][name].copy()
-        for part in parts[1:]:
-            total += part[name]
-        return total
-
-    arrays = {name: joined(name) for name in ("columns", "pairs", "crosses", "quantities", "mark_counts")}
-    if draws == 1:
-        for name, leaves in arrays.items():
-            arrays[name] = np.zeros((1, *leaves.shape[1:]))
-            # One after another, as the engine adds them: NumPy's own sum goes another way.
-            np.add.at(arrays[name], np.zeros(len(leaves), dtype=np.int64), leaves)
-    arrays |= {name: added(name) for name in ("occupancy", "endpoint_counts")}
+    What is added up takes the same room for any number of shards; a few numbers of each draw are kept.
+    """
+    added: dict[str, NDArray[Any]] = {}
+    kept: dict[str, list[NDArray[Any]]] = {}
+    for part in parts:
+        for name, array in part.items():
+            if name in ADDED:
+                added[name] = added[name] + array if name in added else array.copy()
+            elif name == "mark_counts" or (name in SUMMED and draws == 1):
+                # One leaf after another, as the engine adds them: NumPy's own sum goes another way.
+                total = added.setdefault(name, np.zeros((1, *array.shape[1:])))
+                np.add.at(total, np.zeros(len(array), dtype=np.int64), array)
+            else:
+                # A copy, for the array may be a view of the whole shard.
+                kept.setdefault(name, []).append(array.copy())
+    arrays = added | {name: np.concatenate(pieces) for name, pieces in kept.items()}
     outcomes = _outcomes(evaluation, patients, draws, arrays)
     if draws > 1:
-        total, squares = added("curve_sums")[0], added("curve_squares")[0]
+        total, squares = arrays["curve_sums"][0], arrays["curve_squares"][0]
         sd = np.sqrt(np.maximum(squares - total * total / draws, 0.0) / (draws - 1))
-        return Result(outcomes, joined("medians"), joined("median_mcse"), sd)
+        return Result(outcomes, arrays["medians"], arrays["median_mcse"], sd)
     return Result(outcomes, *_medians(outcomes), np.zeros_like(_curves(outcomes)[0]))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +74,37 @@ def test_draws_in_several_shards_are_bit_for_bit_one_simulation(question, monkey
     np.testing.assert_allclose(found.curves("os"), curves.mean(axis=0), rtol=0, atol=1e-12)
     np.testing.assert_allclose(found.curve_sd[:, 0], curves.std(axis=0, ddof=1), rtol=0, atol=1e-7)
     np.testing.assert_array_equal(found.medians[:, :, 0], whole.median("os"))
+
+
+@pytest.mark.parametrize(("patients", "iterations"), [(9000, 1), (300, 12)])
+def test_what_shards_are_made_of_is_not_kept(question, monkeypatch, tmp_path, patients, iterations) -> None:
+    earlier: list[list[weakref.ref]] = []
+    alive: list[int] = []
+    original = analysis.run
+
+    @contextlib.contextmanager
+    def watched(*arguments, **options):
+        with original(*arguments, **options) as shards:
+            yield watch(shards)
+
+    def watch(shards):
+        for shard in shards:
+            arrays = [*shard.arrays.values()]
+            # An array of a stored shard is a window on its file, and would hold all of it.
+            arrays += [array.base for array in arrays if array.base is not None]
+            earlier.append([weakref.ref(array) for array in arrays])
+            del arrays
+            gc.collect()
+            # The one before this may still be in the hands of the loop.
+            alive.append(sum(reference() is not None for references in earlier[:-2] for reference in references))
+            yield shard
+
+    monkeypatch.setattr(analysis, "run", watched)
+    monkeypatch.setattr(analysis, "SHARD_PATIENT_STRATEGIES", 4096)
+    evaluation, values, cohort = question(patients, iterations)
+    found = analysis.simulated(evaluation, values, cohort, patients=patients, folder=tmp_path / "run")
+    assert len(alive) >= 3 and found.patients == patients
+    assert alive == [0] * len(alive)
 
 
 def test_every_draw_has_luck_of_its_own(question) -> None:

@@ -34,11 +34,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return use(tmp_path, monkeypatch)
 
 
-def data_of(folder: Path) -> dict[str, bytes]:
-    """The tables and inputs of a results folder."""
-    return {name: content for name, content in tree_of(folder).items() if not name.endswith(".lock")}
-
-
 # -- what it prints and writes
 
 
@@ -124,7 +119,7 @@ def test_the_same_seed_gives_the_same_bytes_on_any_number_of_threads(project: Pa
     size = ("--patients", 300, "--iterations", iterations)
     for name, threads in (("a", 1), ("b", 2)):
         assert invoke("run", "question", *size, "--threads", threads, "--out", name).exit_code == 0
-    assert data_of(project / "a") == data_of(project / "b")
+    assert tree_of(project / "a") == tree_of(project / "b")
     assert invoke("run", "question", *size, "--seed", 8, "--out", "c").exit_code == 0
     assert (project / "a" / "summary.csv").read_bytes() != (project / "c" / "summary.csv").read_bytes()
 
@@ -135,7 +130,7 @@ def test_the_record_repeats_the_run(project: Path) -> None:
     program, *arguments = record["command"].split()
     assert program == "simhcc"
     assert invoke(*arguments, "--out", "b").exit_code == 0
-    assert data_of(project / "a") == data_of(project / "b")
+    assert tree_of(project / "a") == tree_of(project / "b")
     assert {"simhcc", "fingerprint", "versions", "files", "git_commit"} <= set(record)
     assert "scenarios/question.yaml" in record["files"]
 
@@ -313,7 +308,8 @@ def test_a_failure_while_writing_leaves_nothing(project: Path, monkeypatch: pyte
     monkeypatch.setattr(figures, "draw_figures", fail)
     done = invoke("run", "question", *SMALL, "--out", "results/out")
     assert done.exit_code == 2 and "a full moon" in done.stderr
-    assert [name for name in tree_of(project) if name.startswith("results/") and not name.endswith(".lock")] == []
+    assert [name for name in tree_of(project) if name.startswith("results/")] == []
+    assert not (project / "results").exists()
 
 
 def test_a_subgroup_of_nobody_is_named(project: Path) -> None:
@@ -374,7 +370,7 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_the_same(project: Path) -> N
     assert "finished earlier" in done.stderr
     assert not (project / ".killed.work").exists()
     assert invoke("run", "question", *size, "--out", "whole").exit_code == 0
-    assert data_of(project / "killed") == data_of(project / "whole")
+    assert tree_of(project / "killed") == tree_of(project / "whole")
 
 
 def test_resuming_what_is_complete_shows_it_again(project: Path) -> None:

@@ -19,7 +19,7 @@ import test_runner_jobs as jobs
 
 import simhcc
 from simhcc.errors import InputError, SimulationError
-from simhcc.runner import publish, run, stored_results
+from simhcc.runner import publish, run, stored_results, workplace
 from simhcc.runner import store as store_module
 
 HERE = Path(__file__).resolve().parent
@@ -27,12 +27,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(Path(
 
 
 def files(folder):
-    """Every file that counts, by its path: the lock and the name of its holder are not results."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in (".lock", ".tables.lock", ".holder.json", ".tables.holder.json")
-    }
+    """Every file by its path, hidden ones too."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def child(*arguments, held=False, **options):
@@ -91,7 +87,7 @@ def test_tables_killed_while_they_are_published_are_there_complete_or_not_at_all
         shutil.copytree(tmp_path / "reference", folder)
         status = child(folder, 0.0, call).wait()
         ways.add(status)
-        now = files(folder)
+        now = {name: data for name, data in files(folder).items() if Path(name).suffix not in (".lock", ".json")}
         tables = [name for name in expected if name.startswith("tables")]
         aside = all(now.get(f".tables.old{name.removeprefix('tables')}") == expected[name] for name in tables)
         seen = [now[name] == expected[name] for name in tables if name in now]
@@ -406,6 +402,80 @@ def test_processes_started_together_leave_one_complete_run(tmp_path):
         assert len(failed) < 3
         assert all("InputError" in text and "is writing into it" in text for text in failed), failed
         assert files(folder) == expected
+
+
+def test_no_lock_is_left_behind(tmp_path):
+    run(jobs.walk_job(3), tmp_path / "run").finish()
+    publish(tmp_path, "tables", two_files("1"))
+    with pytest.raises(InputError):
+        publish(tmp_path, "tables", two_files("2"))
+    assert sorted(files(tmp_path)) == [
+        *("run/manifest.json", "run/shards/000000.shard", "run/shards/000001.shard", "run/shards/000002.shard"),
+        *("tables/a.csv", "tables/sub/b.csv"),
+    ]
+    # A folder for unfinished work goes too, unless something lies in it.
+    with (
+        workplace(tmp_path / "work"),
+        pytest.raises(InputError, match="is writing into it"),
+        workplace(tmp_path / "work"),
+    ):
+        raise AssertionError("entered twice")
+    assert not (tmp_path / "work").exists()
+    with workplace(tmp_path / "work"):
+        (tmp_path / "work" / "x").touch()
+    assert files(tmp_path / "work") == {"x": b""}
+
+
+def test_what_a_killed_process_left_of_its_lock_goes_with_the_next_one(tmp_path):
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".holder.json").write_text('{"pid": 1, "host": "gone"}')
+    with workplace(tmp_path / "again"), store_module.locked(tmp_path):
+        pass
+    assert files(tmp_path) == {}
+
+
+@pytest.mark.skipif(store_module.fcntl is None, reason="locks of Windows work in another way")
+def test_a_lock_that_vanishes_while_it_is_being_taken_excludes_nobody_wrongly(tmp_path, monkeypatch):
+    first, third, original = store_module.hold(tmp_path), [], store_module.fcntl.flock
+
+    def flock(descriptor, operation):
+        if not third:  # the file is open here; now its holder goes, and somebody else comes first
+            third.append(None)
+            first.release()
+            third[0] = store_module.hold(tmp_path)
+        return original(descriptor, operation)
+
+    monkeypatch.setattr(store_module.fcntl, "flock", flock)
+    with pytest.raises(InputError, match="is writing into it"):
+        store_module.hold(tmp_path)
+    third[0].release()
+    store_module.hold(tmp_path).release()
+    assert files(tmp_path) == {}
+
+
+TAKING_TURNS = """
+import os, sys
+from pathlib import Path
+from simhcc.errors import InputError
+from simhcc.runner.store import workplace
+folder, turns = Path(sys.argv[1]), 0
+while turns < 100:
+    try:
+        with workplace(folder):
+            os.close(os.open(folder / "inside", os.O_CREAT | os.O_EXCL))  # fails when somebody else is inside
+            os.unlink(folder / "inside")
+            turns += 1
+    except InputError:
+        pass
+"""
+
+
+def test_processes_that_take_turns_are_never_inside_together(tmp_path):
+    command = [sys.executable, "-c", TAKING_TURNS, str(tmp_path / "work")]
+    together = [subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    messages = [process.communicate()[1] for process in together]
+    assert [process.returncode for process in together] == [0, 0, 0], messages
+    assert files(tmp_path) == {}
 
 
 # ------------------------------------------------------------------------------------- a full disk, a read-only folder

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 import json
 import math
-import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from simhcc.report.folder import read_folder, run_object, write_folder
 from simhcc.report.record import currency_of, fingerprint, run_record, unpriced_drugs
 from simhcc.report.tables import EVERYONE, Tables, make_tables, unpriced_strategies
 from simhcc.report.terminal import broken_lines, render
-from simhcc.runner import ProgressCallback, console_progress
+from simhcc.runner import ProgressCallback, console_progress, empty, workplace
 from simhcc.simulation import Evaluation
 from simhcc.uncertainty.sizes import (
     FEWEST_DRAWS,
@@ -54,7 +54,7 @@ COHORT_PATIENTS = 200_000
 """baseline patients at hand for the iterations of a probabilistic run; later iterations begin again with the first"""
 MAX_SEED = 2**64 - 1
 AUTO = "auto"
-PILOT = "pilot"
+PILOT = ".pilot"  # no id of a subgroup begins with a dot
 TEXT_WIDTH = 110
 DECISION, DECISION_TEXT = "decision.json", "decision.txt"
 
@@ -117,95 +117,118 @@ class Finished:
 
 
 def run_scenario(request: Request, *, quiet: bool = False, say: Callable[[str], None] = lambda text: None) -> Finished:
-    """Read, simulate, tabulate and write. Raises InputError or ModelError before anything is written."""
+    """Read, simulate, tabulate and write. Raises InputError or ModelError before anything is written.
+
+    While it runs, the folder `.NAME.work` beside the results holds what is finished, and keeps other processes away.
+    """
     scenario = _sized(load_scenario(request.scenario), request)
     parameters = scenario.load_parameters()
     target = _target(request, scenario)
+    work = _work_of(target)
+    new_parents = [folder for folder in target.parents if not folder.exists()]
+    try:
+        with workplace(work):
+            try:
+                found = _run_in(work, target, request, scenario, parameters, quiet, say)
+            except BaseException as error:
+                if not any(work.rglob("*.shard")):
+                    with suppress(OSError):
+                        empty(work)
+                elif not isinstance(error, InputError):
+                    say(f"what is finished is kept; to go on: {_again(request, target)}")
+                raise
+            empty(work)
+    except BaseException:
+        with suppress(OSError):  # a folder that holds something stays
+            for folder in new_parents:
+                folder.rmdir()
+        raise
+    return found
+
+
+def _run_in(
+    work: Path,
+    target: Path,
+    request: Request,
+    scenario: Scenario,
+    parameters: ParameterSet,
+    quiet: bool,
+    say: Callable[[str], None],
+) -> Finished:
+    """A run whose unfinished pieces lie in `work`."""
     if request.resume and (target / "run.json").exists():
         return _finished_before(target, scenario, parameters)
-    progress = console_progress(quiet=quiet)
-    if request.precision is not None:
-        scenario = replace(scenario, patients=_patients_for(request, scenario, parameters, progress, say))
-    work = target.parent / f".{target.name}.work"
-    if work.exists() and not request.resume:
+    if not request.resume and any(work.rglob("*.shard")):
         if not request.overwrite:
             raise InputError(
                 f"{target}, where an earlier run was interrupted",
                 "--resume to continue it, or --overwrite",
                 key="--out",
             )
-        shutil.rmtree(work)
-    began_here, parent_was_there = not work.exists(), target.parent.exists()
-    try:
-        sizes = None
-        if _wants_sizes(request, scenario):
-            sizes = _sizes(request, scenario, parameters, work / PILOT, progress)
-        if sizes is not None:
-            say(sizes.words)
-            scenario = replace(scenario, patients=sizes.patients, iterations=sizes.draws)
-        evaluation, values, cohort = assembled(scenario, parameters)
-        parts = {EVERYONE: (cohort, scenario.patients)}
-        members = {}
-        for group in scenario.subgroups:
-            members[group.id] = _members(group, cohort)
-            parts[group.id] = _subcohort(group, members[group.id], cohort, scenario.patients)
-        results = {
-            name: simulated(
-                evaluation,
-                values,
-                columns,
-                patients=patients,
-                name=scenario.id if name == EVERYONE else f"{scenario.id}, {name}",
-                # Only runs that take long are worth keeping in pieces.
-                folder=work / name if scenario.iterations > 1 else None,
-                resume=request.resume and (work / name).exists(),
-                threads=request.threads,
-                dask=request.dask,
-                progress=progress,
-            )
-            for name, (columns, patients) in parts.items()
-        }
-        tables = make_tables(
-            results,
-            scenario.comparator,
-            {group.id: group.label.text() for group in scenario.subgroups},
-            unpriced_drugs(parameters),
-        )
-        record = run_record(scenario, parameters, request.scenario, currency_of(parameters))
-        record["label"] = scenario.label.text() or scenario.id
-        if sizes is not None:
-            record["sizes"] = sizes.words
-        draws = values if scenario.iterations > 1 else None
-        found = economics.evaluated(
-            scenario,
-            parameters,
+        empty(work)
+    progress = console_progress(quiet=quiet)
+    if request.precision is not None:
+        scenario = replace(scenario, patients=_patients_for(request, scenario, parameters, progress, say))
+    sizes = None
+    if _wants_sizes(request, scenario):
+        sizes = _sizes(request, scenario, parameters, work / PILOT, progress)
+    if sizes is not None:
+        say(sizes.words)
+        scenario = replace(scenario, patients=sizes.patients, iterations=sizes.draws)
+    evaluation, values, cohort = assembled(scenario, parameters)
+    parts = {EVERYONE: (cohort, scenario.patients)}
+    members = {}
+    for group in scenario.subgroups:
+        members[group.id] = _members(group, cohort)
+        parts[group.id] = _subcohort(group, members[group.id], cohort, scenario.patients)
+    results = {
+        name: simulated(
             evaluation,
             values,
-            results,
-            members,
-            currency=str(record["currency"]),
-            sizes=sizes,
-            base_case=_base_case(request, scenario, parameters, progress),
+            columns,
+            patients=patients,
+            name=scenario.id if name == EVERYONE else f"{scenario.id}, {name}",
+            # Only runs that take long are worth keeping in pieces.
+            folder=work / name if scenario.iterations > 1 else None,
+            resume=request.resume and (work / name).exists(),
+            threads=request.threads,
+            dask=request.dask,
+            progress=progress,
         )
-        text = "\n".join(economics.lines(found, str(record["currency"]), TEXT_WIDTH)) + "\n" if found else ""
-        decision = economics.as_object(found) if found else None
+        for name, (columns, patients) in parts.items()
+    }
+    tables = make_tables(
+        results,
+        scenario.comparator,
+        {group.id: group.label.text() for group in scenario.subgroups},
+        unpriced_drugs(parameters),
+    )
+    record = run_record(scenario, parameters, request.scenario, currency_of(parameters))
+    record["label"] = scenario.label.text() or scenario.id
+    if sizes is not None:
+        record["sizes"] = sizes.words
+    draws = values if scenario.iterations > 1 else None
+    found = economics.evaluated(
+        scenario,
+        parameters,
+        evaluation,
+        values,
+        results,
+        members,
+        currency=str(record["currency"]),
+        sizes=sizes,
+        base_case=_base_case(request, scenario, parameters, progress),
+    )
+    text = "\n".join(economics.lines(found, str(record["currency"]), TEXT_WIDTH)) + "\n" if found else ""
+    decision = economics.as_object(found) if found else None
 
-        def more(into: Path) -> None:
-            if found is not None:
-                _write_economics(into, found, tables, scenario, parameters, record, draws, text, decision or {})
+    def more(into: Path) -> None:
+        if found is not None:
+            _write_economics(into, found, tables, scenario, parameters, record, draws, text, decision or {})
 
-        folder = write_folder(
-            target, tables, record, scenario, parameters, draws=draws, replace=request.overwrite, more=more
-        )
-    except BaseException as error:
-        if isinstance(error, SimhccError) and began_here and not any(work.rglob("*.shard")):
-            shutil.rmtree(work, ignore_errors=True)
-            if not parent_was_there and target.parent.is_dir() and not any(target.parent.iterdir()):
-                target.parent.rmdir()
-        elif work.exists():
-            say(f"what is finished is kept; to go on: {_again(request, target)}")
-        raise
-    shutil.rmtree(work, ignore_errors=True)
+    folder = write_folder(
+        target, tables, record, scenario, parameters, draws=draws, replace=request.overwrite, more=more
+    )
     return Finished(tables, record, folder, text, decision)
 
 
@@ -380,7 +403,7 @@ def _target(request: Request, scenario: Scenario) -> Path:
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         target = Path("results") / f"{scenario.id}-{stamp}"
         number = 2
-        while target.exists():
+        while target.exists() or _work_of(target).exists():
             target = Path("results") / f"{scenario.id}-{stamp}-{number}"
             number += 1
         return target
@@ -399,6 +422,11 @@ def _target(request: Request, scenario: Scenario) -> Path:
                 f"{target}, which holds results", "--overwrite to replace them, or another folder", key="--out"
             )
     return target
+
+
+def _work_of(target: Path) -> Path:
+    """Where the pieces of an unfinished run lie."""
+    return target.parent / f".{target.name}.work"
 
 
 def _finished_before(target: Path, scenario: Scenario, parameters: ParameterSet) -> Finished:
@@ -423,7 +451,10 @@ def _finished_before(target: Path, scenario: Scenario, parameters: ParameterSet)
 def _again(request: Request, target: Path) -> str:
     import shlex
 
-    options = [f"--{name} {value}" for name in ("patients", "iterations", "seed") if (value := getattr(request, name))]
+    sizes = {name: getattr(request, name) for name in ("patients", "iterations", "seed")}
+    options = [f"--{name} {value}" for name, value in sizes.items() if value is not None]
+    if not request.subgroups:
+        options.append("--no-subgroups")
     return " ".join(
         ["simhcc run", shlex.quote(request.scenario), *options, f"--out {shlex.quote(str(target))}", "--resume"]
     )

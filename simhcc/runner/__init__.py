@@ -3,7 +3,7 @@
 from .job import CHUNKS_PER_THREAD, Address, Job, grid, split
 from .pools import cores
 from .progress import ProgressCallback, Step, console_progress
-from .store import publish
+from .store import empty, publish, workplace
 from .sweep import Results, Shard, run, stored_results
 
 __all__ = [
@@ -16,9 +16,11 @@ __all__ = [
     "Step",
     "console_progress",
     "cores",
+    "empty",
     "grid",
     "publish",
     "run",
     "split",
     "stored_results",
+    "workplace",
 ]

@@ -2,7 +2,7 @@
 
     folder/manifest.json          what the shards belong to: job, fingerprint, seed, versions, code, inputs, addresses
     folder/shards/000012.shard    one finished shard, written under another name, flushed, then renamed
-    folder/.lock, .holder.json    one writer at a time, and who that is
+    folder/.lock, .holder.json    one writer at a time, and who that is; gone when the writer is
 
 A shard file is the magic number, the length of a JSON header, the header (fingerprint of the job, number and address of
 the shard; name, dtype and shape of each array), the arrays in C order and little-endian, each starting at a multiple of
@@ -22,15 +22,22 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import filelock
 import numpy as np
 
+try:
+    import fcntl
+except ImportError:  # Windows has other locks
+    fcntl = None  # type: ignore[assignment]
+
 from ..errors import InputError, SimulationError
 from .job import Address, address_text
 
+LOCK, HOLDER = ".lock", ".holder.json"
 MAGIC = b"simhcc1\n"
 ALIGNMENT = 64
 DIGEST_BYTES = 32
@@ -38,7 +45,11 @@ PIECE = 1 << 20
 PLAIN_KINDS = "biufcSUmM"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DISK = (*FULL, errno.EROFS, errno.EIO)
-UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOENT)
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+UNWRITABLE = (
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOENT),
+    *WITHOUT_LOCKS,
+)
 
 Arrays = dict[str, np.ndarray]
 
@@ -208,6 +219,29 @@ def writing_into(folder: Path, before_the_run: bool = False, only: tuple[int, ..
         raise SimulationError(f"{folder}: writing failed ({reason}); {remedy}") from error
 
 
+class Lock:
+    """A lock that one process holds on a folder; the operating system frees it when the process dies.
+
+    Its file and the note of who holds it go away with it. A process killed while it held the lock leaves both behind,
+    without effect: the next one takes them over.
+    """
+
+    def __init__(self, path: Path, freed: Callable[[], None]) -> None:
+        self.path = path
+        self._freed = freed
+
+    @property
+    def holder(self) -> Path:
+        """Where the holder says who it is."""
+        return _holder_of(self.path)
+
+    def release(self) -> None:
+        """Give the lock back."""
+        with suppress(OSError):
+            self.holder.unlink()
+        self._freed()
+
+
 @contextmanager
 def locked(folder: Path, name: str = "") -> Iterator[None]:
     """Hold the folder's lock. Raises `InputError` naming the process that holds it already."""
@@ -215,41 +249,102 @@ def locked(folder: Path, name: str = "") -> Iterator[None]:
     try:
         yield
     finally:
-        release(lock)
+        lock.release()
 
 
-def hold(folder: Path, name: str = "") -> filelock.BaseFileLock:
+@contextmanager
+def workplace(folder: Path) -> Iterator[None]:
+    """Hold a folder for work that is not finished, which appears now if it was not there.
+
+    When the block ends it goes away, if it is empty by then. Raises `InputError` naming the process that holds it.
+    """
+    while True:
+        make_folder(folder)
+        try:
+            lock = hold(folder)
+        except InputError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            continue  # its last holder took it away meanwhile
+        break
+    try:
+        yield
+    finally:
+        lock.release()
+        with suppress(OSError):  # another process may have taken it already
+            folder.rmdir()
+
+
+def empty(folder: Path) -> None:
+    """Remove everything from a folder that this process holds, but the lock."""
+    for path in folder.iterdir():
+        if path.name in (LOCK, HOLDER):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def hold(folder: Path, name: str = "") -> Lock:
     """Take the folder's lock, or raise `InputError` at once. The operating system frees it when a process dies."""
-    lock = filelock.FileLock(folder / f"{name}.lock", thread_local=False)
-    holder = folder / f"{name}.holder.json"
+    path = folder / f"{name}{LOCK}"
     with writing_into(folder, before_the_run=True):
+        lock = _take(path)
+        if lock is None:
+            found = f"{_words_of_holder(_holder_of(path))} is writing into it"
+            expected = "to wait until that has ended, or another folder"
+            raise InputError(found, expected, "results folder", str(folder))
         try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout as error:
-            found, expected = f"{_holder(holder)} is writing into it", "to wait until that has ended, or another folder"
-            raise InputError(found, expected, "results folder", str(folder)) from error
-        try:
-            holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+            lock.holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         except BaseException:
             lock.release()
             raise
     return lock
 
 
-def _holder(path: Path) -> str:
+def _take(path: Path) -> Lock | None:
+    """The lock, or None when another process has it."""
+    if fcntl is None:
+        lock = filelock.FileLock(path, thread_local=False)  # on Windows its file goes away with it
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            return None
+        return Lock(path, lock.release)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        # The holder before may have removed the file after it was opened here; then this locks something nobody sees.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return Lock(path, partial(_free, path, descriptor))
+        os.close(descriptor)
+
+
+def _free(path: Path, descriptor: int) -> None:
+    with suppress(OSError):
+        os.unlink(path)  # while it is still held: nobody can have taken this file
+    os.close(descriptor)
+
+
+def _holder_of(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(LOCK) + HOLDER)
+
+
+def _words_of_holder(path: Path) -> str:
     try:
         who = json.loads(path.read_text())
         return f"process {who['pid']} on {who['host']}"
     except (OSError, ValueError, KeyError):  # it has the lock and has not said its name yet
         return "another process"
-
-
-def release(lock: filelock.BaseFileLock) -> None:
-    """Give the lock back."""
-    path = Path(lock.lock_file)
-    with suppress(OSError):
-        path.with_name(path.name.removesuffix(".lock") + ".holder.json").unlink()
-    lock.release()
 
 
 # ------------------------------------------------------------------------------------------------------- manifest
@@ -332,7 +427,7 @@ class ShardFolder:
         self.addresses = shards
         self.damaged: dict[int, str] = {}
         self.reused: set[int] = set()
-        self._lock: filelock.BaseFileLock | None = None
+        self._lock: Lock | None = None
 
     def path(self, index: int) -> Path:
         """Where shard `index` lies."""
@@ -361,7 +456,7 @@ class ShardFolder:
     def close(self) -> None:
         """Let other processes use the folder."""
         if self._lock is not None:
-            release(self._lock)
+            self._lock.release()
             self._lock = None
 
     def _adopt(self, manifest: Mapping[str, Any], resume: bool, shapes: Callable[[int], Any]) -> None:

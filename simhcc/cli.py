@@ -305,6 +305,51 @@ def trial(
 
 
 @app.command(
+    epilog="Example: simhcc design leap-012 keynote-937 --replicates 2000",
+    short_help="Answer the questions a trial leaves open: power, null results, immature survival.",
+)
+def design(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME|FILE|all...", help="Trials: ids, paths of files, or all.")
+    ],
+    true: Annotated[
+        list[float] | None, typer.Option(metavar="HR", help="A true hazard ratio to suppose; may be repeated.")
+    ] = None,
+    prior: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(metavar="MEDIAN LOWER UPPER", help="What is believed of the true ratio (95 % interval)."),
+    ] = None,
+    mechanism: Annotated[
+        bool, typer.Option("--mechanism/--no-mechanism", help="Simulate the trial as well, or use the ratio alone.")
+    ] = True,
+    replicates: Annotated[int, typer.Option(help="Simulated trials.")] = 2000,
+    iterations: Annotated[int, typer.Option(help="Draws of the uncertain numbers; 1: numbers at their values.")] = 1,
+    patients: Annotated[int | None, typer.Option(help="Simulated patients of each arm (and draw).")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 1,
+    threads: Annotated[int | None, typer.Option(help="Threads (default: all cores).")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Power and assurance of a trial, what a null result leaves possible, and whether an immature one may turn significant.
+
+    Each answer stands twice: from the hazard ratio alone, taken as constant, and from the mechanism, in which effects fade
+    and later lines of treatment dilute them. The looks and bounds are those of `sequential` in the trial's file.
+    """
+    with _errors(json_):
+        from simhcc.trials.command import DesignRequest, answer_questions
+
+        request = DesignRequest(
+            names=names, true=true or (), prior=prior, mechanism=mechanism, replicates=replicates, iterations=iterations,
+            patients=patients, seed=seed, threads=threads,
+        )  # fmt: skip
+        found = answer_questions(request, quiet=quiet)
+        if json_:
+            typer.echo(json.dumps(found.as_object(), ensure_ascii=False, allow_nan=False))
+        else:
+            typer.echo(found.as_text(), nl=False)
+
+
+@app.command(
     "new-scenario",
     epilog="Example: simhcc new-scenario my-question --extends advanced",
     short_help="Start a scenario of your own from a packaged one.",

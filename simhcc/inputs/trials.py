@@ -97,6 +97,12 @@ def _allocation(value: Any) -> Any:
     return tuple(float(part) for part in value)
 
 
+def _ratios(value: Any) -> Any:
+    if not isinstance(value, list) or not all(is_number(part) and part > 0 for part in value):
+        raise refuse(describe(value), "a list of hazard ratios, for example [0.9, 0.95]")
+    return tuple(float(part) for part in value)
+
+
 def _fractions(value: Any) -> Any:
     words = "information fractions that rise to 1, for example [0.5, 1]"
     if not isinstance(value, list) or not value or not all(is_number(part) for part in value):
@@ -156,6 +162,11 @@ Fractions = Annotated[
     Any,
     BeforeValidator(_fractions),
     WithJsonSchema({"type": "array", "items": {"type": "number", "exclusiveMinimum": 0, "maximum": 1}, "minItems": 1}),
+]
+Ratios = Annotated[
+    Any,
+    BeforeValidator(_ratios),
+    WithJsonSchema({"type": "array", "items": {"type": "number", "exclusiveMinimum": 0}}),
 ]
 Mix = Annotated[
     Any,
@@ -346,6 +357,10 @@ class SequentialModel(Model):
     alpha: Alpha
     spending: Text = "lan-demets-obrien-fleming"
     planned_hr: Positive
+    supposed: Ratios = ()
+    """further true hazard ratios to be held against the result"""
+    published_fraction: Share | None = None
+    """information fraction at the published look; one of `fractions`"""
     confirmed: Flag
     note: Text | None = None
 
@@ -746,3 +761,12 @@ def _check_others(document: Document, content: TrialModel) -> None:
                     f"the endpoint {row.endpoint!r}",
                     one_of([*content.endpoints, RESPONSE], row.endpoint),
                 )
+    for position, question in enumerate(content.sequential):
+        here = ("sequential", position)
+        if question.endpoint == RESPONSE:
+            raise document.error((*here, "endpoint"), "looks at response", "an endpoint in time")
+        fraction = question.published_fraction
+        if fraction is not None and fraction not in question.fractions:
+            raise document.error(
+                (*here, "published_fraction"), f"{fraction:g}", f"one of the fractions {list(question.fractions)}"
+            )

@@ -7,7 +7,7 @@ import math
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,19 @@ from simhcc.errors import InputError
 from simhcc.inputs import ParameterSet, load_parameters
 from simhcc.inputs.trials import Trial, list_trials, load_trial
 from simhcc.runner import ProgressCallback, console_progress, publish
+from simhcc.trials.design import HazardRatio
 from simhcc.trials.pools import Plan, fitted_level, plan, values_of
-from simhcc.trials.replicates import Replicates, replicate, simulated_pool, trial_size
+from simhcc.trials.questions import (
+    NO_LATER_LINES,
+    FromMechanism,
+    FromRatio,
+    as_object,
+    as_text,
+    from_mechanism,
+    from_ratio,
+    looks,
+)
+from simhcc.trials.replicates import Replicates, replicate, require, simulated_pool, trial_size
 from simhcc.trials.summary import Prediction, counted, lines, predictions, tally
 
 POOL = 20_000
@@ -408,4 +419,94 @@ def curve_table(result: TrialResult) -> pd.DataFrame:
     return pd.concat(parts) if parts else pd.DataFrame()
 
 
-__all__ = ["Finished", "Request", "TrialResult", "run_trials"]
+# -- open questions ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class DesignRequest:
+    """What the user asked of `simhcc design`."""
+
+    names: Sequence[str]
+    true: Sequence[float] = ()
+    prior: tuple[float, float, float] | None = None
+    mechanism: bool = True
+    replicates: int = 2000
+    iterations: int = 1
+    patients: int | None = None
+    seed: int = 1
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The open questions of some trials, answered."""
+
+    answers: tuple[tuple[Trial, FromRatio, FromMechanism | None], ...]
+
+    def as_text(self) -> str:
+        """For people."""
+        return "\n".join(as_text(trial, ratio, mechanism) for trial, ratio, mechanism in self.answers)
+
+    def as_object(self) -> dict[str, Any]:
+        """For machines."""
+        return {"questions": [as_object(trial, ratio, mechanism) for trial, ratio, mechanism in self.answers]}
+
+
+def answer_questions(request: DesignRequest, *, quiet: bool = False) -> Answered:
+    """Answer the questions that the trials' files leave open. Raises InputError before anything is simulated."""
+    sizes = Request(
+        names=request.names,
+        replicates=request.replicates,
+        iterations=request.iterations,
+        patients=request.patients,
+        seed=request.seed,
+        threads=request.threads,
+    )
+    _check(sizes)
+    for hr in request.true:
+        if not 0.0 < hr < math.inf:
+            raise InputError(f"{hr:g}", "a hazard ratio above 0", key="--true")
+    prior = None
+    if request.prior is not None:
+        try:
+            prior = HazardRatio.from_interval(*request.prior)
+        except InputError as error:
+            raise InputError(f"{request.prior}", "MEDIAN LOWER UPPER of a hazard ratio", key="--prior") from error
+    asked_for_all = "all" in request.names
+    trials = [t for t in named(request.names) if t.content.sequential or not asked_for_all]
+    for trial in trials:
+        if not trial.content.sequential:
+            raise trial.error(
+                (), "no `sequential` entry, so nothing to ask", "looks, alpha and final events of a comparison"
+            )
+    parameters = load_parameters()
+    ready: list[tuple[Trial, list[FromRatio]]] = [
+        (trial, [from_ratio(trial, q, request.true, prior) for q in trial.content.sequential]) for trial in trials
+    ]
+    progress = console_progress(quiet=quiet)
+    answers: list[tuple[Trial, FromRatio, FromMechanism | None]] = []
+    for trial, ratios in ready:
+        if not request.mechanism:
+            answers += [(trial, ratio, None) for ratio in ratios]
+            continue
+        patients = prepare(trial, parameters, sizes)
+        pool = simulated_pool(patients, f"{trial.id}, patients", threads=request.threads, progress=progress)
+        require(pool)
+        diluted = without_later_lines(patients)
+        bare = simulated_pool(diluted, f"{trial.id}, no further lines", threads=request.threads, progress=progress)
+        for position, ratio in enumerate(ratios):
+            name = f"{trial.id}, looks"
+            common: dict[str, Any] = {"threads": request.threads, "progress": progress}
+            found = looks(pool, position, request.replicates, request.seed, name, **common)
+            without = looks(bare, position, request.replicates, request.seed, name, **common)
+            answers.append((trial, ratio, from_mechanism(ratio, found, pool.draws, without)))
+    return Answered(tuple(answers))
+
+
+def without_later_lines(ready: Plan) -> Plan:
+    """The same patients in a world in which nobody reaches a further line."""
+    parts = tuple(replace(part, numbers={**part.numbers, **NO_LATER_LINES}) for part in ready.parts)
+    return replace(ready, parts=parts)
+
+
+__all__ = ["Answered", "DesignRequest", "Finished", "Request", "TrialResult", "answer_questions", "run_trials"]

@@ -161,14 +161,7 @@ def replicate(
     """
     if replicates < 1:
         raise InputError(f"{replicates} replicates", "at least 1", key="--replicates")
-    needed = trial_size(pool.trial)
-    found = int(eligible(pool).sum(axis=1).min())
-    if found < needed:
-        raise InputError(
-            f"{found} randomised patients in a pool, of which the trial {pool.trial.id} takes {needed}",
-            f"--patients {math.ceil(1.3 * pool.patients * needed / max(found, 1))} or more",
-            key="--patients",
-        )
+    require(pool)
     job = replicate_job(pool, replicates, seed, name)
     with run(job, folder, resume=resume, threads=threads, dask=dask, progress=progress) as shards:
         parts = [shard.arrays for shard in shards]
@@ -190,6 +183,18 @@ def replicate(
         draws=pool.draws,
         pool_patients=pool.patients,
     )
+
+
+def require(pool: Pool) -> None:
+    """Refuse a pool from which no whole trial can be taken, with the number of patients that would do (InputError)."""
+    needed = trial_size(pool.trial)
+    found = int(eligible(pool).sum(axis=1).min())
+    if found < needed:
+        raise InputError(
+            f"{found} randomised patients in a pool, of which the trial {pool.trial.id} takes {needed}",
+            f"--patients {math.ceil(1.3 * pool.patients * needed / max(found, 1))} or more",
+            key="--patients",
+        )
 
 
 def trial_size(trial: Trial) -> int:

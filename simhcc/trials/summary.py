@@ -151,6 +151,9 @@ USES = {"fit": "fitted", "hold_out": "held out", "show": "shown", "band": "plaus
 def lines(found: Sequence[Prediction]) -> list[str]:
     """A table for people, without its head."""
     cells = []
+    several = {
+        e for e in {p.row.endpoint for p in found} if len({p.row.look for p in found if p.row.endpoint == e}) > 1
+    }
     for p in found:
         row = p.row
         who = row.arm if row.reference is None else f"{row.arm} : {row.reference}"
@@ -164,7 +167,8 @@ def lines(found: Sequence[Prediction]) -> list[str]:
             predicted = f"{_number(row, p.predicted)} {_interval(row, p.lower, p.upper)}"
             verdict = _verdict(p)
         notes = USES[row.use] + ("" if row.confirmed else ", recalled")
-        cells.append((who, row.endpoint.replace("_", "-"), what, published, predicted, notes, verdict))
+        endpoint = row.endpoint.replace("_", "-") + (f" ({row.look})" if row.endpoint in several else "")
+        cells.append((who, endpoint, what, published, predicted, notes, verdict))
     head = ("arm", "endpoint", "figure", "published (95 % CI)", "predicted (95 %)", "use", "")
     widths = [max(len(row[k]) for row in [head, *cells]) for k in range(len(head) - 1)]
     return [

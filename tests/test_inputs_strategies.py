@@ -382,6 +382,7 @@ LIMITS: dict[str, Any] = {
     "minimum": lambda value, rule: value < rule,
     "exclusiveMinimum": lambda value, rule: value <= rule,
     "maximum": lambda value, rule: value > rule,
+    "exclusiveMaximum": lambda value, rule: value >= rule,
     "pattern": lambda value, rule: re.search(rule, value) is None,
     "minLength": lambda value, rule: len(value) < rule,
 }

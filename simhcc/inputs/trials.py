@@ -558,7 +558,8 @@ def _check_design(document: Document, content: TrialModel) -> None:
             raise document.error(key, "a look without a time", "follow_up_months, cutoff_months, or event_driven: true")
     segments = design.assessment.segments
     if not segments or segments[0].from_months != 0.0:
-        raise document.error((*here, "assessment", "segments"), "no scans from month 0", "a first segment from month 0")
+        where = (*here, "assessment", "segments", 0, "from_months")
+        raise document.error(where, "no scans from month 0", "a first segment from month 0")
     for position in range(1, len(segments)):
         if segments[position].from_months <= segments[position - 1].from_months:
             raise document.error(
@@ -602,8 +603,10 @@ def _check_arms(document: Document, content: TrialModel) -> None:
     ids = [arm.id for arm in content.arms]
     for position, arm in enumerate(content.arms):
         here = ("arms", position)
-        if (arm.strategy is None) == (arm.mix is None):
-            raise document.error(here, "an arm with both or neither of strategy and mix", "one of them")
+        whole = arm.subset_of is None
+        if (arm.strategy is not None and arm.mix is not None) or (whole and arm.strategy is arm.mix is None):
+            both = (*here, "mix") if arm.mix is not None else here
+            raise document.error(both, "an arm with both or neither of strategy and mix", "one of them")
         if (arm.subset_of is None) != (arm.first_enrolled is None):
             raise document.error(here, "one of subset_of and first_enrolled", "both, or neither")
         if arm.subset_of is not None:
@@ -671,10 +674,6 @@ def _check_endpoints(document: Document, content: TrialModel) -> None:
         both = [event for event in endpoint.censoring if event in endpoint.events]
         if both:
             raise document.error((*here, "censoring"), f"{both[0]!r}, which is an event as well", "one of the two")
-    for name in content.subgroups or {}:
-        used = {row.subgroup for row in content.targets} | {row.subgroup for row in content.contrasts}
-        if name not in used:
-            raise document.error(("subgroups", name), f"the subgroup {name!r}, which no figure uses", "figures of it")
 
 
 def _check_row(document: Document, here: KeyPath, content: TrialModel, row: TargetModel | ContrastModel) -> None:
@@ -748,6 +747,10 @@ def _check_landmarks(document: Document, content: TrialModel) -> None:
 
 def _check_others(document: Document, content: TrialModel) -> None:
     arms = [arm.id for arm in content.arms]
+    for name in content.subgroups or {}:
+        used = {row.subgroup for row in content.targets} | {row.subgroup for row in content.contrasts}
+        if name not in used:
+            raise document.error(("subgroups", name), f"the subgroup {name!r}, which no figure uses", "figures of it")
     kinds = {"sequential": content.sequential, "plausibility": content.plausibility, "verdicts": content.verdicts}
     for kind, rows in kinds.items():
         for position, row in enumerate(rows):  # type: ignore[arg-type, var-annotated]

@@ -486,7 +486,7 @@ def reached(
         tiled[attribute] = np.repeat(levels[name], patients)
     run = Prepared(evaluation, values, tiled, patients, luck, 0, True, BLOCK)
     # Every draw has columns of its own, which carry its level; the patients in them are the same.
-    run.ids = np.full(draws, first_patient, dtype=np.uint64)
+    run.ids[:] = first_patient
     found = np.empty((draws, endpoints, patients))
 
     def part(first: int, last: int) -> None:

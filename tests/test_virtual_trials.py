@@ -400,7 +400,8 @@ def test_patients_and_draws_stand_for_themselves(parameters):
     for arm in whole.times:
         # Constant luck: a draw is what it would be alone.
         assert np.array_equal(two.times[arm][:1], whole.times[arm], equal_nan=True)
-    assert two.column("sorafenib", "OS/now")[1].mean() < two.column("sorafenib", "OS/now")[0].mean()
+    lived = two.column("sorafenib", "OS/now").clip(max=120).mean(axis=1)
+    assert lived[1] < 0.95 * lived[0]
     psa = simulate_trial(of, values, patients=SMALL, seed=3, luck=None)
     assert np.array_equal(psa.times["sorafenib"][0], two.times["sorafenib"][0], equal_nan=True)
     assert not np.array_equal(psa.times["sorafenib"][1], two.times["sorafenib"][1], equal_nan=True)
@@ -411,7 +412,10 @@ def test_effects_levels_and_numbers_reach_the_patients(parameters):
     whole = simulate_trial(of, parameters, patients=SMALL, seed=3)
     name = "OS/now"
     worse = simulate_trial(of, parameters, patients=SMALL, seed=3, effects={"death": math.log(2.0)})
-    assert worse.column("sorafenib", name).mean() < 0.9 * whole.column("sorafenib", name).mean()
+    assert (
+        worse.column("sorafenib", name).clip(max=120).mean()
+        < 0.9 * whole.column("sorafenib", name).clip(max=120).mean()
+    )
     fitted = {**parameters.base_values(), "trial_level.imbrave150.log_death": math.log(2.0)}
     assert np.array_equal(
         simulate_trial(of, fitted, patients=SMALL, seed=3).times["sorafenib"], worse.times["sorafenib"]

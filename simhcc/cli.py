@@ -187,6 +187,76 @@ def reprice(
 
 
 @app.command(
+    epilog="Example: simhcc voi results/advanced-psa --trial triplet-hcc --sizes 200,400,800",
+    short_help="What it would be worth to know more, from a finished run.",
+)
+def voi(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Results folder of a probabilistic simhcc run.")],
+    wtp: Annotated[
+        float | None, typer.Option(metavar="AMOUNT", help="Willingness to pay (default: the scenario's first).")
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATTERN,...",
+            help="A group of parameters, patterns with *, or the name of one; may be repeated (default: by evidence).",
+        ),
+    ] = None,
+    method: Annotated[str, typer.Option(help="Regression: spline, or gp (a Gaussian process).")] = "spline",
+    trial: Annotated[
+        str | None, typer.Option(metavar="TRIAL", help="A next trial, by id or path: its EVSI and net benefit.")
+    ] = None,
+    sizes: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="Numbers of randomised patients of that trial.")
+    ] = None,
+    patients_per_year: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="Patients who face the decision each year.")
+    ] = None,
+    years: Annotated[float | None, typer.Option(help="Years that the decision stays relevant.")] = None,
+    discount: Annotated[float | None, typer.Option(metavar="RATE", help="Annual rate for future patients.")] = None,
+    fixed_cost: Annotated[float | None, typer.Option(metavar="AMOUNT", help="Cost of the trial itself.")] = None,
+    cost_per_participant: Annotated[
+        float | None, typer.Option(metavar="AMOUNT", help="Cost of the trial for each patient.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write (default: RESULTS/voi).")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Threads for a trial (default: all cores).")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Expected value of perfect, partial perfect and sample information, per patient and for the population.
+
+    EVPPI regresses the net benefits of the stored draws on parameters; EVSI runs the virtual trial once for each draw and
+    regresses on what it would report. Nothing of the run is simulated again.
+    """
+    with _errors(json_):
+        from simhcc.report.voi import Request, value_of_information
+
+        request = Request(
+            results=results,
+            wtp=wtp,
+            groups=group or (),
+            method=method,
+            trial=trial,
+            sizes=sizes,
+            patients_per_year=patients_per_year,
+            years=years,
+            discount=discount,
+            fixed_cost=fixed_cost,
+            cost_per_participant=cost_per_participant,
+            out=out,
+            overwrite=overwrite,
+            threads=threads,
+        )
+        found = value_of_information(request, quiet=quiet)
+        if json_:
+            typer.echo(json.dumps(found.as_object(), ensure_ascii=False, allow_nan=False))
+        else:
+            typer.echo(found.as_text(), nl=False)
+            typer.echo(f"\nResults: {found.folder}")
+
+
+@app.command(
     epilog="Example: simhcc check advanced --strategy stride --diagram stride.mmd",
     short_help="Show every number with its source, and each strategy in words.",
 )

@@ -106,11 +106,13 @@ def _legend(figure: Any, axes: Any, x: float = 0.70) -> None:
     figure.subplots_adjust(left=0.105, right=x - 0.015, top=0.92, bottom=0.19)
 
 
-def _note(figure: Any, text: str, width: int = 135) -> None:
+def note(figure: Any, text: str, width: int = 135) -> None:
+    """A caption at the foot of a figure."""
     figure.text(0.012, 0.012, textwrap.fill(text, width), fontsize=8, color="#444444", va="bottom", ha="left")
 
 
-def _thousands(axis: Any) -> None:
+def thousands(axis: Any) -> None:
+    """Numbers with separators on an axis."""
     from matplotlib.ticker import FuncFormatter
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -144,12 +146,12 @@ def frontier(
             marker=_marker(style),
             label=f"{words} ({row['Status']})",
         )
-    _thousands(axes.yaxis)
+    thousands(axes.yaxis)
     tidy(axes)
     axes.set_xlabel("QALYs per patient, discounted", fontsize=10)
     axes.set_title(f"Cost and QALYs: {where}, {money} per patient", loc="left", fontsize=11)
     _legend(figure, axes)
-    _note(
+    note(
         figure,
         "Filled: on the frontier (ND). Open: D dominated, ED extended dominance. Strategies with a drug without a price "
         "are left out.",
@@ -173,7 +175,7 @@ def curves(
     what: str,
     money: str,
     wtp: Sequence[float],
-    note: str,
+    words_below: str,
     front: pd.DataFrame | None = None,
     band: bool = False,
     log: bool = False,
@@ -211,16 +213,16 @@ def curves(
         axes.set_ylim(max(float(positive.quantile(0.02)), top * 1e-5), top * 1.5)
     _wtp_lines(axes, wtp)
     tidy(axes)
-    _thousands(axes.xaxis)
+    thousands(axes.xaxis)
     if column != "Proportion":
-        _thousands(axes.yaxis)
+        thousands(axes.yaxis)
     axes.set_xlim(0, float(table["WTP"].max()))
     axes.set_xlabel(f"willingness to pay, {money} per QALY", fontsize=10)
     axes.set_ylabel(what, fontsize=10)
     axes.set_title(title, loc="left", fontsize=11)
     _legend(figure, axes)
     dropped = " Strategies below 1 % everywhere are not drawn." if column == "Proportion" else ""
-    _note(figure, f"{note[0].upper()}{note[1:]}. Dashed: the scenario's willingness to pay.{dropped}")
+    note(figure, f"{words_below[0].upper()}{words_below[1:]}. Dashed: the scenario's willingness to pay.{dropped}")
     save(figure, path)
 
 
@@ -231,7 +233,7 @@ def one_curve(
     title: str,
     money: str,
     wtp: Sequence[float],
-    note: str,
+    words_below: str,
     people: float | None,
 ) -> None:
     """EVPI over willingness to pay, per patient and for all who face the decision."""
@@ -245,8 +247,8 @@ def one_curve(
     tidy(axes)
     axes.set_xlim(0, float(x.max()))
     axes.set_ylim(bottom=0)
-    _thousands(axes.xaxis)
-    _thousands(axes.yaxis)
+    thousands(axes.xaxis)
+    thousands(axes.yaxis)
     axes.set_xlabel(f"willingness to pay, {money} per QALY", fontsize=10)
     axes.set_ylabel(f"{money} per patient", fontsize=10)
     axes.set_title(title, loc="left", fontsize=11)
@@ -254,12 +256,12 @@ def one_curve(
         low, high = axes.get_ylim()
         other = axes.twinx()
         other.set_ylim(low * people / 1e6, high * people / 1e6)
-        _thousands(other.yaxis)
+        thousands(other.yaxis)
         other.set_ylabel(f"million {money} for {people:,.0f} patients (discounted)", fontsize=10)
         other.spines["top"].set_visible(False)
         other.tick_params(labelsize=9)
     figure.subplots_adjust(left=0.11, right=0.88, top=0.92, bottom=0.18)
-    _note(figure, f"{note[0].upper()}{note[1:]}. Dashed: the scenario's willingness to pay.", 115)
+    note(figure, f"{words_below[0].upper()}{words_below[1:]}. Dashed: the scenario's willingness to pay.", 115)
     save(figure, path)
 
 
@@ -302,11 +304,11 @@ def plane(
     axes.set_xlim(*limits[0])
     axes.set_ylim(*limits[1])
     tidy(axes)
-    _thousands(axes.yaxis)
+    thousands(axes.yaxis)
     axes.set_xlabel("QALYs gained per patient", fontsize=10)
     axes.set_title(f"Cost-effectiveness plane: {where}, {money} more per patient", loc="left", fontsize=11)
     _legend(figure, axes)
-    _note(
+    note(
         figure,
         "Ellipse: 95 % of draws, patients' noise removed. Dashed: willingness to pay; below it a strategy is worth its cost "
         "against the comparator.",
@@ -335,8 +337,8 @@ def convergence(path: Path, table: pd.DataFrame, by: Mapping[str, Any], where: s
         widest["Draws"], -1.96 * widest["mcse"], 1.96 * widest["mcse"], color=GREY, alpha=0.15, linewidth=0
     )
     tidy(axes)
-    _thousands(axes.yaxis)
-    _thousands(axes.xaxis)
+    thousands(axes.yaxis)
+    thousands(axes.xaxis)
     shown = 4.0 * 1.96 * float(last["mcse"].max())
     if shown > 0.0:
         axes.set_ylim(-shown, shown)
@@ -344,7 +346,7 @@ def convergence(path: Path, table: pd.DataFrame, by: Mapping[str, Any], where: s
     axes.set_ylabel(f"running mean of INMB minus its last, {money}", fontsize=10)
     axes.set_title(f"Convergence: {where}", loc="left", fontsize=11)
     _legend(figure, axes)
-    _note(
+    note(
         figure,
         f"Grey: 1.96 standard errors of the mean of the strategy with the largest error. INMB at "
         f"{table['WTP'].iloc[0]:,.0f} {money} per QALY.",
@@ -379,13 +381,13 @@ def waterfall(path: Path, table: pd.DataFrame, name: str, by: Mapping[str, Any],
         axes.set_xlim(low, high + 0.18 * (high - low))
         tidy(axes, "x")
         if outcome == "cost":
-            _thousands(axes.xaxis)
+            thousands(axes.xaxis)
             axes.tick_params(axis="x", labelrotation=20)
         axes.set_title(what, loc="left", fontsize=10)
     height = float(figure.get_size_inches()[1])
     figure.suptitle(f"{by[name][0]}: {where}", x=0.012, y=1 - 0.08 / height, ha="left", va="top", fontsize=11)
     figure.subplots_adjust(left=0.21, right=0.985, top=1 - 0.62 / height, bottom=0.85 / height, wspace=0.75)
-    _note(
+    note(
         figure,
         "Paired patients: the parts add up to the total. Drug costs by drug, care by state, the rest by event. Red adds, blue "
         "takes away.",
@@ -434,12 +436,12 @@ def budget(path: Path, table: pd.DataFrame, by: Mapping[str, Any], where: str, m
         )
     axes.axhline(0.0, color="#222222", linewidth=0.8)
     tidy(axes)
-    _thousands(axes.yaxis)
+    thousands(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(f"million {money} a year", fontsize=10)
     axes.set_title(f"Budget impact: {where}", loc="left", fontsize=11)
     _legend(figure, axes)
-    _note(
+    note(
         figure,
         f"Undiscounted. {patients:,.0f} new patients a year; each strategy alone takes patients from the comparator as "
         "inputs/ say.",

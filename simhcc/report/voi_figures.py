@@ -34,6 +34,7 @@ def draw(folder: Path, found: Any) -> None:
         ("evppi", found.groups, "Value of knowing a group of parameters"),
         ("evppi_single", found.singles, "Value of knowing one parameter"),
     ):
+        table = table[table["SE"].notna()] if len(table) else table
         if len(table):
             bars(folder / name, table.head(BARS), f"{title}, {found.wtp:,.0f} {money} per QALY", money, perfect)
     if found.trial is not None:

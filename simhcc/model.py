@@ -1034,6 +1034,8 @@ class Rewards(NamedTuple):
     """(channels,)"""
     channel_scale: Floats
     """(channels,)"""
+    channel_rated: at.Ints
+    """(channels,): 1 if time spent in some cell counts"""
     cell_first: at.Ints
     """(cells + 1,): range of the rate terms that apply in a cell"""
     cell_term: at.Ints
@@ -1042,7 +1044,8 @@ class Rewards(NamedTuple):
     terms: at.Ints
     """(terms, 2): channel, number that holds the amount"""
     administrations: at.Ints
-    """(administrations, 6): term, period, first, most (-1: no limit), per (-1: none), slot"""
+    """(administrations, 7): term, period, first, most (-1: no limit), per (-1: none), slot, and 1 if they fall at the times
+    of the row before, discounted alike"""
     administration_first: at.Ints
     """(2 slots x treatments + 1,): range of the administrations of a treatment"""
     mark_first: at.Ints
@@ -1180,11 +1183,15 @@ class _RewardBuilder:
             if endpoint.origin is not None:
                 start[self.mark_position(endpoint.origin, f"endpoint {endpoint.id!r} (origin)")].append(position)
         cell_first, cell_term = _ranges([[[t] for t in terms] for terms in by_cell], 1)
-        administration_first, administration_rows = _ranges(administrations, 6)
+        for rows in administrations:
+            for before, row in zip([None, *rows], rows, strict=False):
+                row.append(int(before is not None and self.same_times(before, row, channel_group)))
+        administration_first, administration_rows = _ranges(administrations, 7)
         mark_first, mark_rows = _ranges(by_mark, 4)
         endpoint_first, endpoint_of = _ranges([[[e] for e in some] for some in reach], 1)
         origin_first, origin_of = _ranges([[[e] for e in some] for some in start], 1)
         age = self.pathway.age_years
+        rated = [self.terms[term][0] for terms in by_cell for term in terms]
         rewards = Rewards(
             numbers=self.numbers.matrix(),
             discount=discount,
@@ -1192,6 +1199,7 @@ class _RewardBuilder:
             bands=bands,
             channel_group=channel_group,
             channel_scale=np.array([c.scale for c in self.channels], dtype=np.float64),
+            channel_rated=np.isin(np.arange(len(self.channels)), rated).astype(np.int64),
             cell_first=cell_first,
             cell_term=np.ascontiguousarray(cell_term[:, 0]),
             cell_parts=np.ascontiguousarray(
@@ -1215,6 +1223,11 @@ class _RewardBuilder:
             tuple(c.id for c in self.channels), tuple(e.id for e in self.endpoints), tuple(self.rewards)
         )
         return rewards, reward_names
+
+    def same_times(self, one: Sequence[int], other: Sequence[int], channel_group: at.Ints) -> bool:
+        """Whether two administrations of one treatment have one schedule and one discount rate."""
+        group, other_group = (channel_group[self.terms[row[0]][0]] for row in (one, other))
+        return one[1:4] == other[1:4] and group == other_group
 
     def groups(self) -> tuple[at.Ints, at.Ints, at.Ints, at.Ints]:
         known: dict[tuple[object, ...], int] = {}

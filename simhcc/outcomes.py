@@ -49,9 +49,9 @@ PADDING = 40
 # Places in the directory after those of the kernel: `Rewards`, `Plan`, the rest of `Work`, `Sums`, and the draws.
 _KERNEL_WORK = 11
 _REWARDS = at.ARRAYS
-_PLAN = _REWARDS + 22
+_PLAN = _REWARDS + 23
 _WORK = _PLAN + 6
-_SUMS = _WORK + 13
+_SUMS = _WORK + 15
 _STARTS, _IDS, _LUCKS, _FAILED = range(_SUMS + 7, _SUMS + 11)
 
 
@@ -107,7 +107,7 @@ class Work(NamedTuple):
     mark_integers: Ints
     control: Ints
     rates: Floats
-    """(channels, cells) of the draw and strategy at hand"""
+    """(channels, slots) of the draw and strategy at hand"""
     months: Floats
     """(groups, visits in the buffer)"""
     weights: Floats
@@ -126,13 +126,17 @@ class Work(NamedTuple):
     intervals: Floats
     """(intervals, block): until when an interval reward has been paid"""
     durations: Floats
-    """(leaves x LANES, groups, cells)"""
+    """(leaves x LANES, groups, slots)"""
     quantities: Floats
     """(leaves, terms)"""
     marked: Floats
     """(marks, block)"""
     values: Floats
     """(strategies, columns, block)"""
+    slot_of: Ints
+    """(cells,): slot of a cell that the block has met, -1 for others; of thousands of cells a block meets some dozens"""
+    cell_of: Ints
+    """(slots,)"""
 
 
 @inline
@@ -141,12 +145,13 @@ def _rewards_of(space):  # type: ignore[no-untyped-def]
     return Rewards(
         reals2(space, _REWARDS), integers1(space, _REWARDS + 1), integers1(space, _REWARDS + 2),
         integers2(space, _REWARDS + 3), integers1(space, _REWARDS + 4), reals1(space, _REWARDS + 5),
-        integers1(space, _REWARDS + 6), integers1(space, _REWARDS + 7), integers2(space, _REWARDS + 8),
-        integers2(space, _REWARDS + 9), integers2(space, _REWARDS + 10), integers1(space, _REWARDS + 11),
-        integers1(space, _REWARDS + 12), integers2(space, _REWARDS + 13), integers2(space, _REWARDS + 14),
-        integers1(space, _REWARDS + 15), integers1(space, _REWARDS + 16), integers1(space, _REWARDS + 17),
-        integers1(space, _REWARDS + 18), integers1(space, _REWARDS + 19), integers1(space, _REWARDS + 20),
-        integers1(space, _REWARDS + 21),
+        integers1(space, _REWARDS + 6),
+        integers1(space, _REWARDS + 7), integers1(space, _REWARDS + 8), integers2(space, _REWARDS + 9),
+        integers2(space, _REWARDS + 10), integers2(space, _REWARDS + 11), integers1(space, _REWARDS + 12),
+        integers1(space, _REWARDS + 13), integers2(space, _REWARDS + 14), integers2(space, _REWARDS + 15),
+        integers1(space, _REWARDS + 16), integers1(space, _REWARDS + 17), integers1(space, _REWARDS + 18),
+        integers1(space, _REWARDS + 19), integers1(space, _REWARDS + 20), integers1(space, _REWARDS + 21),
+        integers1(space, _REWARDS + 22),
     )  # fmt: skip
 
 
@@ -170,6 +175,8 @@ def _work_of(space):  # type: ignore[no-untyped-def]
         reals2(space, _WORK + 1), reals2(space, _WORK + 2), reals2(space, _WORK + 3), reals1(space, _WORK + 4),
         integers1(space, _WORK + 5), reals2(space, _WORK + 6), reals2(space, _WORK + 7), reals2(space, _WORK + 8),
         reals3(space, _WORK + 9), reals2(space, _WORK + 10), reals2(space, _WORK + 11), reals3(space, _WORK + 12),
+        integers1(space, _WORK + 13),
+        integers1(space, _WORK + 14),
     )  # fmt: skip
 
 
@@ -237,6 +244,23 @@ def _administrations(rate, period, first, most, since, entered, left):  # type: 
     return result
 
 
+@inline
+def _meet(rewards, draw, work, cell):  # type: ignore[no-untyped-def]
+    """Give a cell the next slot, with its rates and nothing spent."""
+    slot = work.control[at.CONTROL_SLOTS]
+    work.control[at.CONTROL_SLOTS] = slot + 1
+    work.slot_of[cell] = slot
+    work.cell_of[slot] = cell
+    for channel in range(rewards.channel_group.shape[0]):
+        work.rates[channel, slot] = 0.0
+    for row in range(rewards.cell_first[cell], rewards.cell_first[cell + 1]):
+        term = rewards.cell_term[row]
+        work.rates[rewards.terms[term, 0], slot] += rewards.numbers[draw, rewards.terms[term, 1]]
+    for lane in range(work.durations.shape[0]):
+        for group in range(rewards.discount.shape[0]):
+            work.durations[lane, group, slot] = 0.0
+
+
 @part("i8(i8,i8,i8,i8)")
 def absorb(space, draw, first, strategy):  # type: ignore[no-untyped-def]
     """Turn the visits and marks in the buffers into sums, and empty the buffers. `space` is the directory.
@@ -255,7 +279,22 @@ def absorb(space, draw, first, strategy):  # type: ignore[no-untyped-def]
     groups = rewards.discount.shape[0]
     channels = rewards.channel_group.shape[0]
     age_row = rewards.size[1]
+    for i in range(visits):
+        cell = work.visit_integers[at.VISIT_IN_CELL, i]
+        if work.slot_of[cell] < 0:
+            _meet(rewards, draw, work, cell)
+        work.visit_integers[at.VISIT_SLOT, i] = work.slot_of[cell]
     for group in range(groups):
+        one = -1
+        other = -1
+        for channel in range(channels):
+            if rewards.channel_group[channel] == group and rewards.channel_rated[channel] == 1:
+                if one < 0:
+                    one = channel
+                elif other < 0:
+                    other = channel
+        if one < 0:
+            continue
         rate = rewards.numbers[draw, rewards.discount[group]]
         discounted = False
         if rewards.band_first[group + 1] > rewards.band_first[group]:
@@ -273,18 +312,10 @@ def absorb(space, draw, first, strategy):  # type: ignore[no-untyped-def]
             for i in range(visits):
                 work.months[group, i] = exp_(-rate * work.visit_reals[at.VISIT_LEFT, i])
         scale = 1.0 / rate if discounted else 1.0
-        one = -1
-        other = -1
-        for channel in range(channels):
-            if rewards.channel_group[channel] == group:
-                if one < 0:
-                    one = channel
-                elif other < 0:
-                    other = channel
         # One pass over the visits for the durations and the group's first two channels: looking up is what takes time.
         for i in range(visits):
             p = np.uint64(work.visit_integers[at.VISIT_PATIENT, i])
-            cell = np.uint64(work.visit_integers[at.VISIT_IN_CELL, i])
+            slot = np.uint64(work.visit_integers[at.VISIT_SLOT, i])
             months = work.months[group, i]
             if discounted:
                 weight = months
@@ -292,16 +323,16 @@ def absorb(space, draw, first, strategy):  # type: ignore[no-untyped-def]
                 work.weights[group, p] = weight
                 work.months[group, i] = months
             place = (p >> np.uint64(10)) * np.uint64(LANES) + (p & np.uint64(LANES - 1))
-            work.durations[place, group, cell] += months
-            work.totals[one, p] += work.rates[one, cell] * months
+            work.durations[place, group, slot] += months
+            work.totals[one, p] += work.rates[one, slot] * months
             if other >= 0:
-                work.totals[other, p] += work.rates[other, cell] * months
+                work.totals[other, p] += work.rates[other, slot] * months
         for channel in range(other + 1, channels):
-            if other >= 0 and rewards.channel_group[channel] == group:
+            if other >= 0 and rewards.channel_group[channel] == group and rewards.channel_rated[channel] == 1:
                 for i in range(visits):
                     p = np.uint64(work.visit_integers[at.VISIT_PATIENT, i])
-                    cell = np.uint64(work.visit_integers[at.VISIT_IN_CELL, i])
-                    work.totals[channel, p] += work.rates[channel, cell] * work.months[group, i]
+                    slot = np.uint64(work.visit_integers[at.VISIT_SLOT, i])
+                    work.totals[channel, p] += work.rates[channel, slot] * work.months[group, i]
     if traced == 1:
         top = float(grid + 1)
         for i in range(visits):
@@ -314,23 +345,26 @@ def absorb(space, draw, first, strategy):  # type: ignore[no-untyped-def]
         per_slot = (rewards.administration_first.shape[0] - 1) // 2
         for i in range(visits):
             p = work.visit_integers[at.VISIT_PATIENT, i]
-            for slot in range(2):
-                place = slot * per_slot + rewards.cell_parts[work.visit_integers[at.VISIT_IN_CELL, i], 1 + slot]
+            for treated in range(2):
+                place = treated * per_slot + rewards.cell_parts[work.visit_integers[at.VISIT_IN_CELL, i], 1 + treated]
+                due = 0.0
                 for row in range(rewards.administration_first[place], rewards.administration_first[place + 1]):
                     term = rewards.administrations[row, 0]
                     channel = rewards.terms[term, 0]
-                    most = np.inf
-                    if rewards.administrations[row, 3] >= 0:
-                        most = rewards.numbers[draw, rewards.administrations[row, 3]]
-                    number = _administrations(
-                        rewards.numbers[draw, rewards.discount[rewards.channel_group[channel]]],
-                        rewards.numbers[draw, rewards.administrations[row, 1]],
-                        rewards.numbers[draw, rewards.administrations[row, 2]],
-                        most,
-                        work.visit_reals[at.VISIT_LOCAL_SINCE + slot, i],
-                        work.visit_reals[at.VISIT_ENTERED, i],
-                        work.visit_reals[at.VISIT_LEFT, i],
-                    )
+                    if rewards.administrations[row, 6] == 0:
+                        most = np.inf
+                        if rewards.administrations[row, 3] >= 0:
+                            most = rewards.numbers[draw, rewards.administrations[row, 3]]
+                        due = _administrations(
+                            rewards.numbers[draw, rewards.discount[rewards.channel_group[channel]]],
+                            rewards.numbers[draw, rewards.administrations[row, 1]],
+                            rewards.numbers[draw, rewards.administrations[row, 2]],
+                            most,
+                            work.visit_reals[at.VISIT_LOCAL_SINCE + treated, i],
+                            work.visit_reals[at.VISIT_ENTERED, i],
+                            work.visit_reals[at.VISIT_LEFT, i],
+                        )
+                    number = due
                     if number > 0.0:
                         if rewards.administrations[row, 4] >= 0:
                             number = number * cohort[rewards.administrations[row, 4], first + p]
@@ -353,6 +387,8 @@ def absorb(space, draw, first, strategy):  # type: ignore[no-untyped-def]
             endpoint = rewards.origin_of[row]
             if work.origins[endpoint, p] == np.inf:
                 work.origins[endpoint, p] = time
+        weighted = np.int64(-1)
+        weight = 1.0
         for row in range(rewards.mark_first[mark], rewards.mark_first[mark + 1]):
             term = rewards.mark_rewards[row, 0]
             channel = rewards.terms[term, 0]
@@ -360,7 +396,10 @@ def absorb(space, draw, first, strategy):  # type: ignore[no-untyped-def]
             rate = rewards.numbers[draw, rewards.discount[group]]
             interval = rewards.mark_rewards[row, 3]
             if interval < 0:
-                number = exp_(-rate * time)
+                if group != weighted:
+                    weight = exp_(-rate * time)
+                    weighted = group
+                number = weight
             else:
                 begin = max(time, work.intervals[interval, p])
                 end = time + rewards.numbers[draw, rewards.mark_rewards[row, 1]]
@@ -379,29 +418,19 @@ def absorb(space, draw, first, strategy):  # type: ignore[no-untyped-def]
 
 @part("i8(i8,i8,i8,f8)")
 def _begin(space, draw, count, horizon):  # type: ignore[no-untyped-def]
-    """Empty the sums of a block and price every cell for this draw."""
+    """Empty the sums of a block."""
     model = kernel.model_of(space)
     rewards = _rewards_of(space)
     work = _work_of(space)
-    cells = model.size[at.SIZE_CELLS]
     channels = rewards.channel_group.shape[0]
-    for channel in range(channels):
-        for cell in range(cells):
-            work.rates[channel, cell] = 0.0
+    for channel in range(3 * channels):
         for k in range(count):
             work.totals[channel, k] = 0.0
-            work.totals[channels + channel, k] = 0.0
-            work.totals[2 * channels + channel, k] = 0.0
-    for cell in range(cells):
-        for row in range(rewards.cell_first[cell], rewards.cell_first[cell + 1]):
-            term = rewards.cell_term[row]
-            work.rates[rewards.terms[term, 0], cell] += rewards.numbers[draw, rewards.terms[term, 1]]
+    for slot in range(work.control[at.CONTROL_SLOTS]):
+        work.slot_of[work.cell_of[slot]] = -1
+    work.control[at.CONTROL_SLOTS] = 0
     leaves = (count + at.LEAF - 1) // at.LEAF
     for leaf in range(leaves):
-        for lane in range(leaf * LANES, (leaf + 1) * LANES):
-            for group in range(rewards.discount.shape[0]):
-                for cell in range(cells):
-                    work.durations[lane, group, cell] = 0.0
         for term in range(rewards.terms.shape[0]):
             work.quantities[leaf, term] = 0.0
     for group in range(rewards.discount.shape[0]):
@@ -512,18 +541,14 @@ def _finish(space, draw, first, count, strategy, row, counted, horizon):  # type
     for leaf in range(leaves):
         begin_lane = leaf * LANES
         for cell in range(model.size[at.SIZE_CELLS]):
-            # Most cells of a large pathway are empty in a leaf.
-            spent = 0.0
-            for group in range(rewards.discount.shape[0]):
-                for lane in range(begin_lane, begin_lane + LANES):
-                    spent += work.durations[lane, group, cell]
-            if spent == 0.0:
+            slot = work.slot_of[cell]
+            if slot < 0:
                 continue
             for place in range(rewards.cell_first[cell], rewards.cell_first[cell + 1]):
                 term = rewards.cell_term[place]
                 group = rewards.channel_group[rewards.terms[term, 0]]
                 for lane in range(begin_lane, begin_lane + LANES):
-                    work.quantities[leaf, term] += work.durations[lane, group, cell]
+                    work.quantities[leaf, term] += work.durations[lane, group, slot]
         for term in range(rewards.terms.shape[0]):
             sums.quantities[row + leaf, strategy, term] = work.quantities[leaf, term]
         end = min((leaf + 1) * at.LEAF, count)
@@ -762,7 +787,7 @@ def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work
         queued=np.zeros(2 * nodes, dtype=np.int64),
         groups=np.zeros(edges + 2, dtype=np.int64),
         visit_reals=np.zeros((4, buffer)),
-        visit_integers=np.zeros((3, buffer), dtype=np.int64),
+        visit_integers=np.zeros((4, buffer), dtype=np.int64),
         mark_reals=np.zeros(buffer),
         mark_integers=np.zeros((2, buffer), dtype=np.int64),
         control=np.zeros(at.CONTROLS, dtype=np.int64),
@@ -779,4 +804,6 @@ def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work
         quantities=np.zeros((leaves, max(rewards.terms.shape[0], 1))),
         marked=np.zeros((max(marks, 1), width)),
         values=np.zeros((strategies, max(columns, 1), width)),
+        slot_of=np.full(cells, -1, dtype=np.int64),
+        cell_of=np.zeros(cells, dtype=np.int64),
     )

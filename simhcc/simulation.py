@@ -699,7 +699,7 @@ def histories(
         for begin in range(0, patients, run.block):
             count = min(run.block, patients - begin)
             begin_block(space, int(run.starts[draw]) + begin, count)
-            work.control[:] = 0
+            work.control[: at.CONTROL_SLOTS] = 0
             status = at.BUFFER_FULL
             while status == at.BUFFER_FULL:
                 status = advance(
@@ -707,7 +707,7 @@ def histories(
                 )
                 filled, marked = int(work.control[at.CONTROL_VISITS]), int(work.control[at.CONTROL_MARKS])
                 offset = np.array([[begin + first_patient], [0], [0]])
-                visits.append((work.visit_integers[:, :filled] + offset, work.visit_reals[:, :filled].copy()))
+                visits.append((work.visit_integers[:3, :filled] + offset, work.visit_reals[:, :filled].copy()))
                 marks.append((work.mark_integers[:, :marked] + offset[:2], work.mark_reals[:marked].copy()))
                 work.control[at.CONTROL_VISITS] = work.control[at.CONTROL_MARKS] = 0
             if status != at.OK:

@@ -660,30 +660,36 @@ def _choose_kept(model, draw, node, begins, reals, kept, lists, count, attribute
     """
     columns = model.transitions
     first_transition = model.nodes[node, at.NODE_TRANSITION_FIRST]
-    end_transition = model.nodes[node, at.NODE_TRANSITION_END]
-    bad = 0
-    for k in range(count):
-        p = lists[at.LIST, k]
-        best = reals[_BEST, k]
-        chosen = reals[_CHOICE, k]
-        reals[_LATENT, k] = 0.0
-        for transition in range(first_transition, end_transition):
-            if begins == 1 and columns[transition, at.TRANSITION_LIFE] < 0:
-                continue
-            time = kept[p, columns[transition, at.TRANSITION_STORE]]
-            scan = columns[transition, at.TRANSITION_SCAN]
-            if scan >= 0 and time < horizon:
-                time = _seen(model, draw, scan, time, p, reals, attributes)
-            number = float(transition - first_transition)
-            if time < best or (time == best and number < chosen and best < horizon):
-                best = time
-                chosen = number
-            elif time != time:
-                reals[_LATENT, k] = time
-                bad = 1
-        reals[_BEST, k] = best
-        reals[_CHOICE, k] = chosen
-    return bad
+    for transition in range(first_transition, model.nodes[node, at.NODE_TRANSITION_END]):
+        if begins == 1 and columns[transition, at.TRANSITION_LIFE] < 0:
+            continue
+        place = np.uint64(columns[transition, at.TRANSITION_STORE])
+        for k in range(count):
+            reals[_LATENT, k] = kept[lists[at.LIST, k], place]
+        scan = columns[transition, at.TRANSITION_SCAN]
+        if scan >= 0:
+            for k in range(count):
+                if reals[_LATENT, k] < horizon:
+                    reals[_LATENT, k] = _seen(
+                        model, draw, scan, reals[_LATENT, k], lists[at.LIST, k], reals, attributes
+                    )
+        number = float(transition - first_transition)
+        if begins == 0:
+            if _earlier(reals, number, count):
+                return 1
+        else:
+            bad = False
+            for k in range(count):
+                time = reals[_LATENT, k]
+                bad = bad | (time != time)
+                best = reals[_BEST, k]
+                chosen = reals[_CHOICE, k]
+                first = (time < best) | ((time == best) & (number < chosen) & (best < horizon))
+                reals[_CHOICE, k] = number if first else chosen
+                reals[_BEST, k] = time if time < best else best
+            if bad:
+                return 1
+    return 0
 
 
 @part("i8(i8,i8,i8,i8,i8,i8,u8,u8,u8,u8)")

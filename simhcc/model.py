@@ -302,6 +302,10 @@ _WITH_NUMBER = {
     ("equal", True): at.EQUAL_N,
     ("not_equal", False): at.NOT_EQUAL_N,
     ("not_equal", True): at.NOT_EQUAL_N,
+    ("minimum", False): at.MINIMUM_N,
+    ("minimum", True): at.N_MINIMUM,
+    ("maximum", False): at.MAXIMUM_N,
+    ("maximum", True): at.N_MAXIMUM,
 }
 _BUILTINS = {
     "months": at.BUILTIN_MONTHS,
@@ -344,8 +348,13 @@ class _Body:
             self.free.append(self.held.pop(key))
 
     def into(self, expression: Expression, target: int) -> None:
+        code = self.programs.code
         register = self.emit(expression)
-        self.programs.code.append((at.MAXIMUM, target, register, register, 0))
+        if code and code[-1][1] == register and self.uses.get(expression.key, 1) <= 1:
+            # Just computed and wanted nowhere else: it can go where it is wanted at once.
+            code[-1] = (code[-1][0], target, *code[-1][2:])
+        else:
+            code.append((at.MAXIMUM, target, register, register, 0))
         self.release(expression)
 
     def emit(self, expression: Expression) -> int:
@@ -424,6 +433,8 @@ class _Body:
                         (_WITH_NUMBER[operation, number_left], register, source, numbers.index(number, self.place), 0)
                     )
                     return register
+        if operation == "select" and not all(depends_on_patient(operand) for operand in operands[1:]):
+            return self.select_number(operands)
         sources = [self.emit(operand) for operand in operands]
         for operand in operands:
             self.release(operand)
@@ -436,6 +447,25 @@ class _Body:
             code.append((at.SELECT, register, sources[0], sources[1], sources[2]))
         else:
             raise ModelError(f"{self.place}: operation {operation!r} is unknown")
+        return register
+
+    def select_number(self, operands: Sequence[Expression]) -> int:
+        """A choice of which one or both results are numbers; those need no register."""
+        operation = {
+            (False, False): at.SELECT_NN,
+            (False, True): at.SELECT_N,
+            (True, False): at.SELECT_OR_N,
+        }[depends_on_patient(operands[1]), depends_on_patient(operands[2])]
+        held = [position == 0 or depends_on_patient(operand) for position, operand in enumerate(operands)]
+        sources = [
+            self.emit(operand) if in_register else self.programs.numbers.index(operand, self.place)
+            for operand, in_register in zip(operands, held, strict=True)
+        ]
+        for operand, in_register in zip(operands, held, strict=True):
+            if in_register:
+                self.release(operand)
+        register = self.register()
+        self.programs.code.append((operation, register, *sources))  # type: ignore[arg-type]
         return register
 
 

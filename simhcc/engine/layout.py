@@ -234,7 +234,8 @@ ERROR_WORDS = {
     ERROR_WEIGHTS: "met chances that are negative, infinite, not numbers, or all zero",
 }
 
-# Operations of programs. Suffix _N: the last operand is a number instead of a register.
+# Operations of programs. Suffix _N: the last operand is a number instead of a register; prefix N_: the first is. A select
+# with _NN chooses between two numbers, with _N a number or else a register, with _OR_N a register or else a number.
 (
     LOAD_NUMBER,
     LOAD_ATTRIBUTE,
@@ -272,7 +273,14 @@ ERROR_WORDS = {
     MULTIPLY_ADD_ATTRIBUTE,
     FIRST_ROW,
     STORE,
-) = range(36)
+    MINIMUM_N,
+    MAXIMUM_N,
+    N_MINIMUM,
+    N_MAXIMUM,
+    SELECT_NN,
+    SELECT_N,
+    SELECT_OR_N,
+) = range(43)
 
 # What LOAD_BUILTIN reads.
 BUILTIN_MONTHS, BUILTIN_MONTHS_IN_STATE, BUILTIN_MONTHS_ON_LOCAL, BUILTIN_MONTHS_ON_SYSTEMIC = range(4)

@@ -145,8 +145,41 @@ def run_program(space, program, draw, row, begin, count, attributes, node, patie
         elif operation == at.SELECT:
             c = at.REALS + z
             for k in range(count):
-                value = reals[b, k] if reals[a, k] != 0.0 else reals[c, k]
-                reals[to, k] = value if reals[a, k] == reals[a, k] else reals[a, k]
+                chosen = reals[b, k] if reals[a, k] != 0.0 else reals[c, k]
+                reals[to, k] = chosen if reals[a, k] == reals[a, k] else reals[a, k]
+        elif operation == at.SELECT_NN:
+            value = numbers[draw, y]
+            other = numbers[draw, z]
+            for k in range(count):
+                chosen = value if reals[a, k] != 0.0 else other
+                reals[to, k] = chosen if reals[a, k] == reals[a, k] else reals[a, k]
+        elif operation == at.SELECT_N:
+            value = numbers[draw, y]
+            c = at.REALS + z
+            for k in range(count):
+                chosen = value if reals[a, k] != 0.0 else reals[c, k]
+                reals[to, k] = chosen if reals[a, k] == reals[a, k] else reals[a, k]
+        elif operation == at.SELECT_OR_N:
+            value = numbers[draw, z]
+            for k in range(count):
+                chosen = reals[b, k] if reals[a, k] != 0.0 else value
+                reals[to, k] = chosen if reals[a, k] == reals[a, k] else reals[a, k]
+        elif operation == at.MINIMUM_N:
+            value = numbers[draw, y]
+            for k in range(count):
+                reals[to, k] = value if value < reals[a, k] else reals[a, k]
+        elif operation == at.MAXIMUM_N:
+            value = numbers[draw, y]
+            for k in range(count):
+                reals[to, k] = value if value > reals[a, k] else reals[a, k]
+        elif operation == at.N_MINIMUM:
+            value = numbers[draw, y]
+            for k in range(count):
+                reals[to, k] = reals[a, k] if reals[a, k] < value else value
+        elif operation == at.N_MAXIMUM:
+            value = numbers[draw, y]
+            for k in range(count):
+                reals[to, k] = reals[a, k] if reals[a, k] > value else value
         elif operation == at.ADD_N:
             value = numbers[draw, y]
             for k in range(count):

@@ -11,9 +11,10 @@ Truth is 1.0 and falsehood 0.0; `&`, `|` and `~` are and, or and not on such val
 
 from __future__ import annotations
 
+import itertools
 import numbers as _numbers
 from collections.abc import Callable, Iterator, Mapping
-from typing import Union
+from typing import Any, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,23 +25,50 @@ from simhcc.errors import ModelError
 Operand = Union["Expression", float, int]
 
 
+_counter = itertools.count()
+_keys: dict[tuple[object, ...], int] = {}
+
+
 class Expression:
     """One node of an expression tree: an operation name, its operands and its payload (a name or a value)."""
 
-    __slots__ = ("_key", "operands", "operation", "payload")
+    __slots__ = ("_attributes", "_depends", "_key", "_treatments", "operands", "operation", "payload")
 
     def __init__(self, operation: str, operands: tuple[Expression, ...] = (), payload: object = None) -> None:
         self.operation = operation
         self.operands = operands
         self.payload = payload
-        self._key: tuple[object, ...] | None = None
+        self._key: int | None = None
+        self._depends: bool | None = None
+        self._attributes: frozenset[str] | None = None
+        self._treatments: frozenset[str] | None = None
 
     @property
-    def key(self) -> tuple[object, ...]:
-        """Structure of the tree; two expressions with equal keys mean the same."""
+    def key(self) -> int:
+        """Number of the tree's structure in this process; two expressions with equal keys mean the same."""
         if self._key is None:
-            self._key = (self.operation, self.payload, *(operand.key for operand in self.operands))
+            structure = (self.operation, self.payload, *(operand.key for operand in self.operands))
+            self._key = _keys.setdefault(structure, next(_counter))
         return self._key
+
+    @property
+    def attributes(self) -> frozenset[str]:
+        """Names of the attributes that it reads."""
+        if self._attributes is None:
+            own = {str(self.payload)} if self.operation == "attribute" else set()
+            self._attributes = frozenset(own.union(*(operand.attributes for operand in self.operands)))
+        return self._attributes
+
+    @property
+    def treatments(self) -> frozenset[str]:
+        """Names of the treatments that it asks for."""
+        if self._treatments is None:
+            own = {str(self.payload)} if self.operation == "receiving" else set()
+            self._treatments = frozenset(own.union(*(operand.treatments for operand in self.operands)))
+        return self._treatments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Expression, (self.operation, self.operands, self.payload)
 
     def __add__(self, other: Operand) -> Expression:
         return Expression("add", (self, as_expression(other)))
@@ -221,18 +249,29 @@ def is_one_of(value: Operand, choices: tuple[Operand, ...]) -> Expression:
 
 
 def leaves(expression: Expression, operation: str) -> Iterator[str]:
-    """Payloads of all leaves of one kind: `"parameter"`, `"attribute"`, `"uniform"`, `"receiving"`, `"lookup"`."""
-    if expression.operation == operation:
-        yield str(expression.payload)
-    for operand in expression.operands:
-        yield from leaves(operand, operation)
+    """Payloads of the leaves of one kind: `"parameter"`, `"attribute"`, `"uniform"`, `"receiving"`, `"lookup"`.
+
+    A part that occurs several times as one object is looked at once.
+    """
+    seen = {id(expression)}
+    todo = [expression]
+    while todo:
+        one = todo.pop()
+        if one.operation == operation:
+            yield str(one.payload)
+        for operand in one.operands:
+            if id(operand) not in seen:
+                seen.add(id(operand))
+                todo.append(operand)
 
 
 def depends_on_patient(expression: Expression) -> bool:
     """Whether the value can differ between patients or moments, so that it must be evaluated in the kernel."""
-    if expression.operation in ("attribute", "uniform", "receiving", "builtin"):
-        return True
-    return any(depends_on_patient(operand) for operand in expression.operands)
+    if expression._depends is None:
+        expression._depends = expression.operation in ("attribute", "uniform", "receiving", "builtin") or any(
+            depends_on_patient(operand) for operand in expression.operands
+        )
+    return expression._depends
 
 
 _INFIX = {

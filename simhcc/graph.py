@@ -795,12 +795,10 @@ def _check_expressions(pathway: Pathway, strategy: Strategy) -> None:
                     f"treatment {treatment.id!r} acts on {name!r}, which no transition is called{_near(name, effects)}"
                 )
     for place, expression in expressions_of(pathway, strategy):
-        for name in leaves(expression, "attribute"):
-            if name not in attributes:
-                raise ModelError(f"{place} uses attribute {name!r}, which is not declared{_near(name, attributes)}")
-        for name in leaves(expression, "receiving"):
-            if name not in treatments:
-                raise ModelError(f"{place} uses treatment {name!r}, which is not declared{_near(name, treatments)}")
+        for name in sorted(expression.attributes.difference(attributes)):
+            raise ModelError(f"{place} uses attribute {name!r}, which is not declared{_near(name, attributes)}")
+        for name in sorted(expression.treatments.difference(treatments)):
+            raise ModelError(f"{place} uses treatment {name!r}, which is not declared{_near(name, treatments)}")
         if any(part in place for part in _PARAMETERS_ONLY) and depends_on_patient(expression):
             raise ModelError(
                 f"{place} may depend on parameters only, but {in_words(expression)} depends on the patient"

@@ -118,7 +118,7 @@ class _Numbers:
         self.values = values
         self.draws = draws
         self.columns: list[Floats] = []
-        self._known: dict[tuple[object, ...], int] = {}
+        self._known: dict[int | tuple[str, str], int] = {}
 
     def value(self, operand: Operand, place: str) -> Floats:
         """Value per draw, shape (draws,)."""
@@ -191,6 +191,7 @@ class _Programs:
         self.starts: list[int] = [0]
         self.registers = 1
         self.purposes: dict[int, str] = {}
+        self._resolved: dict[int, Expression] = {}
 
     def purpose(self, name: str) -> int:
         """Code of a purpose; refuses two names with one code."""
@@ -204,13 +205,18 @@ class _Programs:
     def resolved(self, operand: Operand) -> Expression:
         """The expression with derived attributes written out."""
         expression = as_expression(operand)
-        if expression.operation == "attribute" and expression.payload in self.pathway.derived:
-            return self.resolved(self.pathway.derived[str(expression.payload)])
-        if not expression.operands:
+        if not expression.operands and expression.operation != "attribute":
             return expression
-        return Expression(
-            expression.operation, tuple(self.resolved(operand) for operand in expression.operands), expression.payload
-        )
+        found = self._resolved.get(expression.key)
+        if found is None:
+            if expression.operation == "attribute":
+                derived = self.pathway.derived.get(str(expression.payload))
+                found = expression if derived is None else self.resolved(derived)
+            else:
+                operands = tuple(self.resolved(operand) for operand in expression.operands)
+                found = Expression(expression.operation, operands, expression.payload)
+            self._resolved[expression.key] = found
+        return found
 
     def values(self, operands: Sequence[Operand], place: str) -> int:
         """Program that leaves the values in registers 0, 1, ..."""
@@ -256,11 +262,11 @@ class _Programs:
 
 def _versioned(expression: Expression, versions: Mapping[str, int]) -> Expression:
     """Attributes renamed so that a value read before an update is not taken for one read after it."""
+    if expression.attributes.isdisjoint(versions):
+        return expression
     if expression.operation == "attribute":
         name = str(expression.payload)
-        return Expression("attribute", payload=(name, versions.get(name, 0)))
-    if not expression.operands:
-        return expression
+        return Expression("attribute", payload=(name, versions[name]))
     return Expression(
         expression.operation, tuple(_versioned(o, versions) for o in expression.operands), expression.payload
     )
@@ -321,8 +327,8 @@ class _Body:
     def __init__(self, programs: _Programs, place: str, reserved: int) -> None:
         self.programs = programs
         self.place = place
-        self.held: dict[tuple[object, ...], int] = {}
-        self.uses: dict[tuple[object, ...], int] = {}
+        self.held: dict[int, int] = {}
+        self.uses: dict[int, int] = {}
         self.free: list[int] = []
         self.most = max(reserved, 1)
         self.next = reserved
@@ -504,13 +510,17 @@ def names_of(pathway: Pathway, strategies: Sequence[Strategy]) -> Names:
     )
 
 
-def build(pathway: Pathway, strategy: Strategy, values: Values, names: Names | None = None) -> at.Model:
+def build(
+    pathway: Pathway, strategy: Strategy, values: Values, names: Names | None = None, *, checked: bool = False
+) -> at.Model:
     """The arrays of one strategy.
 
     `values` maps a parameter's name to shape (draws,) or, for vectors, (draws, k). `names` are shared by the strategies of
-    a comparison (`names_of`). Raises ModelError, naming the thing, for a graph or a number that cannot be run.
+    a comparison (`names_of`); `checked` says that `pathway.check` has accepted the strategy. Raises ModelError, naming the
+    thing, for a graph or a number that cannot be run.
     """
-    pathway.check(strategy)
+    if not checked:
+        pathway.check(strategy)
     draws = draws_of(values)
     for name in strategy.numbers:
         if name not in values:
@@ -734,8 +744,8 @@ class _Builder:
             if depends_on_patient(logarithm):
                 row[at.TRANSITION_PROGRAM] = self.programs.values([logarithm], name)
                 row[at.TRANSITION_TIMED] = int(any(leaves(logarithm, "builtin")))
-                row[at.TRANSITION_DEPENDS] = self.changes(str(name) for name in leaves(logarithm, "attribute"))
-                if any(leaves(logarithm, "receiving")):
+                row[at.TRANSITION_DEPENDS] = self.changes(logarithm.attributes)
+                if logarithm.treatments:
                     row[at.TRANSITION_DEPENDS] |= at.CHANGED_LOCAL | at.CHANGED_SYSTEMIC
             else:
                 row[at.TRANSITION_MULTIPLIER] = self.numbers.add(self.multiplier(logarithm, name))

@@ -36,6 +36,9 @@ COMPILING = "Compiling the simulation engine (once, about a minute) ..."
 CHUNKS_PER_THREAD = 4
 MOST_ITEMS_PATIENTS = 400_000
 """patient-strategies in one chunk, so that Ctrl-C and progress are never far away"""
+# A patient with many attributes takes more of the processor's caches, so that fewer of them fit.
+LARGE_PATHWAY = 40
+SMALL_PATHWAY_BLOCK, LARGE_PATHWAY_BLOCK = 4096, 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -355,15 +358,16 @@ def simulate(
     first_patient: int = 0,
     fresh_patients: bool = False,
     threads: int | None = None,
-    block: int = 4096,
+    block: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Outcomes:
     """Run all strategies of an evaluation for every draw of `values`.
 
     `values` maps parameters to arrays with an axis of draws. `cohort` maps attributes to arrays of patients; each draw uses
     the first `patients` of them, or, with `fresh_patients`, the next ones in turn (starting again at the end). `luck` is one
-    number per draw (by default the draw's own number, as in a PSA) or one for all (constant luck). `block` is rounded up
-    to whole leaves of 1,024 patients. `progress` is called with (work items done, all).
+    number per draw (by default the draw's own number, as in a PSA) or one for all (constant luck). `block`, the patients
+    that are run together (by default as many as is fastest), is rounded up to whole leaves of 1,024 patients. `progress`
+    is called with (work items done, all).
 
     Raises ModelError for a pathway, numbers or cohort that cannot be run, and SimulationError, naming the patient, when a
     life would never end.
@@ -384,16 +388,19 @@ class Prepared:
         luck: Sequence[int] | NDArray[np.integer] | int | None = None,
         first_patient: int = 0,
         fresh_patients: bool = False,
-        block: int = 4096,
+        block: int | None = None,
     ) -> None:
         _check_whole("patients", patients, 1, PATIENT_LIMIT)
-        _check_whole("block", block, 1, 1 << 20)
+        if block is not None:
+            _check_whole("block", block, 1, 1 << 20)
         _check_whole("first_patient", first_patient, 0, PATIENT_LIMIT - patients)
         self.evaluation = evaluation
         self.patients = patients
         self.draws = draws_of(values)
         if self.draws == 0:
             raise ModelError("values have no draws")
+        if block is None:
+            block = LARGE_PATHWAY_BLOCK if len(evaluation.pathway.attributes) > LARGE_PATHWAY else SMALL_PATHWAY_BLOCK
         self.block = min(-(-block // at.LEAF) * at.LEAF, -(-patients // at.LEAF) * at.LEAF)
         for strategy in evaluation.strategies:
             evaluation.pathway.check(strategy)
@@ -415,7 +422,9 @@ class Prepared:
             self.starts = np.zeros(self.draws, dtype=np.int64)
             self.ids = (first_patient + numbers * (patients if fresh_patients else 0)).astype(np.uint64)
         self.luck = self._luck(luck)
-        models = [build(evaluation.pathway, strategy, values, self.names) for strategy in evaluation.strategies]
+        models = [
+            build(evaluation.pathway, strategy, values, self.names, checked=True) for strategy in evaluation.strategies
+        ]
         self.models = _outcomes.stack(models)
         self._models = _outcomes.model_directories(self.models)
         self.rewards, self.reward_names = build_rewards(

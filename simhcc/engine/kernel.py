@@ -921,6 +921,8 @@ def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon
     if can_stay and size[at.SIZE_LOCAL] * size[at.SIZE_SYSTEMIC] > 1:
         for k in range(changed):
             p = lists[at.LIST, k]
+            if integers[at.CHANGED, p] & (at.CHANGED_LOCAL | at.CHANGED_SYSTEMIC) == 0:
+                continue
             reals[at.SEEN_LOCAL_START, p] = reals[at.LOCAL_START, p]
             reals[at.SEEN_SYSTEMIC_START, p] = reals[at.SYSTEMIC_START, p]
             reals[at.SEEN_LOCAL_STOP, p] = reals[at.LOCAL_STOP, p]

@@ -90,10 +90,10 @@ def _state(name: str, progress: Hazard, die: Hazard, review: float, clock: Clock
 def pathway() -> Pathway:
     """The graph."""
     states = (
-        _state("free", _gompertz(-0.05, 0.04), exponential(0.002), 6.0),
-        _state("local", Hazard("llogis", {"shape": 1.5, "scale": 10.0}), _weibull(1.1, 50.0), 4.0),
-        _state("systemic", Hazard("lnorm", {"meanlog": 2.0, "sdlog": 0.9}), exponential(0.02), 4.0, Clock.SYSTEMIC),
-        _state("second", _weibull(1.1, 6.0), exponential(0.06), 4.0, Clock.MODEL),
+        _state("free", _gompertz(-0.05, 0.04), exponential(0.002), 12.0),
+        _state("local", Hazard("llogis", {"shape": 1.5, "scale": 10.0}), _weibull(1.1, 50.0), 6.0),
+        _state("systemic", Hazard("lnorm", {"meanlog": 2.0, "sdlog": 0.9}), exponential(0.02), 6.0, Clock.SYSTEMIC),
+        _state("second", _weibull(1.1, 6.0), exponential(0.06), 6.0, Clock.MODEL),
         State(
             name="supportive",
             transitions=(

@@ -36,6 +36,8 @@ from simhcc.expressions import (
     Operand,
     attribute,
     log,
+    maximum,
+    minimum,
     months_on,
     parameter,
     receiving,
@@ -312,6 +314,39 @@ def test_a_uniform_in_an_expression_is_addressed_by_its_place() -> None:
         steps = np.diff(marks_of(life, "in"))
         expected = [1.0 + float(rng.uniforms(0, 5, patient, "c/all/x", entry)) for entry in range(len(steps))]
         assert close(steps, expected, 1e-12)
+
+
+X, Y, ONE = attribute("x"), attribute("y"), parameter("one")
+WITH_NUMBERS = {
+    "minimum, number last": minimum(X, 2.0),
+    "minimum, number first": minimum(ONE, X),
+    "maximum, number last": maximum(X, ONE),
+    "maximum, number first": maximum(2.0, X),
+    "a choice between numbers": where(X > Y, 3.0, ONE),
+    "a choice of a number": where(X > Y, ONE, Y),
+    "a choice or else a number": where(X > Y, Y, 2.0),
+    "a choice by a number": where(ONE, X, Y),
+    "a choice by the number it could give": where(0.0, X, 0.0) + where(ONE, Y, ONE),
+    "a choice between equals": where(X > Y, X, X),
+    "one value in several places": minimum(X, 2.0) + maximum(minimum(X, 2.0), Y),
+}
+
+
+@pytest.mark.parametrize("name", WITH_NUMBERS)
+def test_numbers_may_stand_anywhere_in_an_expression(name: str) -> None:
+    formula = WITH_NUMBERS[name]
+    # Its value is seen in the time of the next event, as a multiplier, as a weight, and after an update of what it reads.
+    set_ = Scheduled(name="set", to="b", first=1.0 + formula, updates={"z": formula, "x": Y + 0.5, "w": formula})
+    leave = Scheduled(name="leave", to="c", first=1.0 + attribute("z") + attribute("w"))
+    chance = Chance(
+        name="c", branches=(Branch(name="one", weight=formula, to="a"), Branch(name="two", weight=Y, to="b"))
+    )
+    attributes = (Attribute(name="x"), Attribute(name="y"), *(Attribute(name=n, initial=0.0) for n in "zw"))
+    a, b = only("a", set_, dying(0.01, log_multiplier=0.1 * formula)), only("b", leave, dying(0.02))
+    graph = pathway(a, b, chance, DEAD, attributes=attributes)
+    cohort = {"x": [0.25, 1.0, 2.0, 3.0, 1.5, 2.5], "y": [1.0, 1.0, 0.5, 4.0, 2.0, 2.5]}
+    lives = same_as_oracle(graph, PLAIN, {"one": 1.0}, patients=6, horizon=60.0, cohort=cohort)
+    assert sum(len(life.visits) for life in lives) > 20
 
 
 def test_random_numbers_in_a_scheduled_edge_count_earlier_firings_in_the_stay() -> None:

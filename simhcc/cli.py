@@ -489,6 +489,136 @@ def claims(
                 typer.echo(f"\nResults: {found.folder}")
 
 
+@app.command(
+    epilog="Example: simhcc bias --drug none --out results/bias",
+    short_help="Emulate retrospective studies beside the randomised trial.",
+)
+def bias(
+    study: Annotated[
+        str, typer.Option(help="adjuvant (drugs after surgery) or conversion (surgery after response).")
+    ] = "adjuvant",
+    drug: Annotated[str, typer.Option(help="Adjuvant drug, or none: a drug that does nothing.")] = "adjuvant_atezo_bev",
+    on: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="BIAS", help="Switch on this bias only; may be repeated (default: all ways)."),
+    ] = None,
+    iterations: Annotated[int, typer.Option(help="Draws of the uncertain numbers.")] = 60,
+    patients: Annotated[int, typer.Option(help="Simulated patients in each draw.")] = 1500,
+    studies: Annotated[int | None, typer.Option(help="Studies pooled in each draw (default: as published).")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 1,
+    threads: Annotated[int | None, typer.Option(help="Threads (default: all cores).")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write tables and a figure to this folder.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --out.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Make retrospective studies inside the simulation, with their known biases, beside the randomised trial.
+
+    Biases: immortal_time, fitness, early_relapse, small_sample, selective_publication. Prints the hazard ratios that each design
+    reports where the truth is known, and how much of the published benefit bias alone explains.
+    """
+    with _errors(json_):
+        from simhcc.report.bias import BiasRequest, run_bias
+        from simhcc.report.claims import finite
+
+        found = run_bias(
+            BiasRequest(
+                study=study,
+                drug=drug,
+                on=on or None,
+                iterations=iterations,
+                patients=patients,
+                studies=studies,
+                seed=seed,
+                threads=threads,
+                out=out,
+                overwrite=overwrite,
+                quiet=quiet,
+            )
+        )
+        typer.echo(json.dumps(finite(found.as_object())) if json_ else found.as_text(), nl=json_)
+
+
+@app.command(
+    epilog="Example: simhcc optimise intermediate --strategy burden_cutoffs --vary low=3:9:2 --vary high=10:16:2",
+    short_help="Search the cut-offs of a strategy's decision table.",
+)
+def optimise(
+    scenario: ScenarioName,
+    strategy: Annotated[str, typer.Option(metavar="ID", help="The strategy whose cut-offs are searched.")],
+    vary: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=VALUES", help="Cut-off and values: 2,3,4 or 3:9:2. An option, or a dotted number; repeatable."
+        ),
+    ],
+    objective: Annotated[
+        str, typer.Option(help="os_60m, qaly, net_benefit, or another endpoint at a time.")
+    ] = "os_60m",
+    iterations: Annotated[int, typer.Option(help="Draws of the uncertain numbers, in each round.")] = 100,
+    patients: Annotated[int, typer.Option(help="Patients per point, in each draw.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 1,
+    threads: Annotated[int | None, typer.Option(help="Threads (default: all cores).")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write tables and a figure to this folder.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --out.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Find the cut-offs with the best expected outcome over the uncertain numbers.
+
+    All points meet the same patients and luck. The advantage of the chosen point is estimated anew on random numbers that the
+    search never saw, with the chance that it is best.
+    """
+    with _errors(json_):
+        from simhcc.report.claims import finite
+        from simhcc.report.optimise import OptimiseRequest, run_optimise
+
+        found = run_optimise(
+            OptimiseRequest(
+                scenario=scenario,
+                strategy=strategy,
+                vary=vary,
+                objective=objective,
+                iterations=iterations,
+                patients=patients,
+                seed=seed,
+                threads=threads,
+                out=out,
+                overwrite=overwrite,
+                quiet=quiet,
+            )
+        )
+        typer.echo(json.dumps(finite(found.as_object())) if json_ else found.as_text(), nl=json_)
+
+
+@app.command(
+    epilog="Example: simhcc forecast    (shows and scores all; --freeze fixes those that are not frozen yet)",
+    short_help="Frozen forecasts of readouts to come, and their scores.",
+)
+def forecast(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID ...]", help="Ids or paths; none takes all.")] = None,
+    freeze: Annotated[bool, typer.Option("--freeze", help="Compute and freeze those that are not frozen.")] = False,
+    iterations: Annotated[int, typer.Option(help="Draws of the uncertain numbers, one trial each.")] = 400,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 1,
+    threads: Annotated[int | None, typer.Option(help="Threads (default: all cores).")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Show frozen forecasts of trials' hazard ratios, and score those whose file has a result (CRPS, coverage).
+
+    To enter a result, add `result: {value: ..., ci95: [..., ...], on: ..., source: ...}` to the forecast's file.
+    """
+    with _errors(json_):
+        from simhcc.report.claims import finite
+        from simhcc.report.forecasts import ForecastRequest, run_forecasts
+
+        request = ForecastRequest(
+            ids=tuple(ids or ()), freeze=freeze, iterations=iterations, seed=seed, threads=threads, quiet=quiet
+        )
+        found = run_forecasts(request, (lambda text: None) if quiet else (lambda text: typer.echo(text, err=True)))
+        typer.echo(json.dumps(finite(found.as_object()), ensure_ascii=False) if json_ else found.as_text(), nl=json_)
+
+
 def _width() -> int:
     return shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if sys.stdout.isatty() else PIPE_WIDTH
 

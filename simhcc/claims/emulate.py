@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,8 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 BIASES = ("immortal_time", "fitness", "early_relapse", "small_sample", "selective_publication")
+CONVERSION_BIASES = ("immortal_time", "small_sample", "selective_publication")
+"""those that the study of resection after response has; who is fit and resectable is in its patients in any case"""
 DESIGNS = ("retrospective", "landmark", "target_trial", "randomised")
 KINDS = ("adjuvant", "conversion")
 HORIZON = 60.0
@@ -52,6 +54,11 @@ POOL_PATIENTS = 3000
 STRATA = 10
 CENTRAL = (0.05, 0.95)
 MOST_TRIES = 400
+
+
+def biases_of(kind: str) -> tuple[str, ...]:
+    """The biases of a kind of study."""
+    return BIASES if kind == "adjuvant" else CONVERSION_BIASES
 
 
 @dataclass(frozen=True)
@@ -349,8 +356,10 @@ def run_studies(
     if design not in DESIGNS:
         raise InputError(f"the design {design!r}", one_of(DESIGNS, design), "design")
     for bias in biases:
-        if bias not in BIASES:
-            raise InputError(f"the bias {bias!r}", one_of(BIASES, bias), "biases")
+        if bias not in biases_of(pool.kind):
+            raise InputError(
+                f"the bias {bias!r} in the {pool.kind} study", one_of(biases_of(pool.kind), bias), "biases"
+            )
     endpoint = endpoint or ("rfs" if pool.kind == "adjuvant" else "os")
     small = "small_sample" in biases or patients is not None
     singles = np.full((pool.draws, studies), np.nan)
@@ -469,7 +478,7 @@ def over_draws(
     base = parameters.base_values()
     suffix = "" if kind == "adjuvant" else "_conversion"
     studies = int(base[f"emulated.studies_pooled{suffix}"])
-    pooled = run_studies(pool, "retrospective", BIASES, studies=studies, seed=sizes.seed).pooled
+    pooled = run_studies(pool, "retrospective", biases_of(kind), studies=studies, seed=sizes.seed).pooled
     truth = run_studies(pool, "randomised", (), seed=sizes.seed).pooled
     published = np.asarray(base[f"emulated.published_ratios_{kind}"])
     return Emulation(kind, pooled, truth, published, uncertain_inputs(parameters, pool.numbers, {"adjuvant.p_start"}))
@@ -533,6 +542,27 @@ def ladder(pool: Pool, drug: str, *, studies: int, seed: int) -> list[Row]:
     return rows
 
 
+def least_delay(pool: Pool, target: float, *, studies: int, seed: int) -> float | None:
+    """Months between surgery and drug at which a drug that does nothing would give the target ratio, all else as it is.
+
+    None where even half a year would not do. The pool's drug must do nothing, so that its start can be moved.
+    """
+    months = np.linspace(0.5, 6.0, 12)
+    found = []
+    for delay in months:
+        moved = replace(pool, start=np.full_like(pool.start, delay))
+        logs = np.log(run_studies(moved, "retrospective", BIASES, studies=studies, seed=seed).pooled)
+        found.append(float(np.nanmean(logs)))
+    below = np.flatnonzero(np.array(found) <= math.log(target))
+    if len(below) == 0:
+        return None
+    k = int(below[0])
+    if k == 0:
+        return float(months[0])
+    share = (found[k - 1] - math.log(target)) / (found[k - 1] - found[k])
+    return float(months[k - 1] + share * (months[k] - months[k - 1]))
+
+
 __all__ = [
     "BIASES",
     "DESIGNS",
@@ -543,8 +573,10 @@ __all__ = [
     "Reported",
     "Row",
     "adjuvant_pool",
+    "biases_of",
     "conversion_pool",
     "ladder",
+    "least_delay",
     "over_draws",
     "run_studies",
     "summarised",

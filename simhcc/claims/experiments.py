@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,9 +22,7 @@ from simhcc import assembly
 from simhcc.analysis import Result, simulated
 from simhcc.claims.registry import Component, Estimand, Experiment, Structure, parse_outcome
 from simhcc.economics import variance_split
-from simhcc.engine import arithmetic
 from simhcc.errors import InputError
-from simhcc.expressions import Expression
 from simhcc.graph import Channel, MarkReward, RateReward, Reward
 from simhcc.inputs import ParameterSet
 from simhcc.pathway import risk
@@ -34,6 +32,7 @@ from simhcc.population import load_population, sample_cohort
 from simhcc.population.conditions import WithDerived
 from simhcc.runner import ProgressCallback
 from simhcc.simulation import Evaluation
+from simhcc.trials.pools import fitted_level, of_patients
 
 Floats = NDArray[np.float64]
 
@@ -42,11 +41,12 @@ BASE_COHORT = 40_000
 MASS_PATIENTS = 500
 """patients over whom the mean early mass of a population is taken"""
 LEVELS = {
-    "resectable": ("trial_log_early", "trial_log_death"),
+    "resectable": ("trial_log_early",),
     "intermediate": ("trial_log_progression", "trial_log_death"),
     "advanced": ("trial_log_progression", "trial_log_death"),
 }
-"""attributes that carry the between-trial effect of a setting"""
+"""attributes that carry the between-trial effect of a setting, as in virtual trials"""
+EFFECTS = ("early", "progression", "death")
 BETWEEN = "between-trial effect"
 HR_STEP_MONTHS = 2.0
 """distance of the times at which a hazard ratio reads the two curves"""
@@ -282,15 +282,17 @@ def cohort_of(
     wanted = min(BASE_COHORT, sizes.patients * sizes.iterations)
     columns = dict(base_cohort(experiment, parameters, wanted, sizes.seed))
     have = len(next(iter(columns.values())))
-    needs_windows = experiment.between_trials is not None or experiment.early_mass is not None
+    fitted = {} if experiment.trial is None else _fitted(experiment.trial, values)
+    needs_windows = bool(fitted) or experiment.between_trials is not None or experiment.early_mass is not None
     total = sizes.patients * sizes.iterations if needs_windows else max(have, sizes.patients)
     take = np.arange(total) % have
     columns = {name: column[take] for name, column in columns.items()}
     columns |= assembly.doses(columns["weight"], base)
     columns["cleared_at_entry"] = np.full(total, float(experiment.cleared))
     level: Floats | None = None
-    by_draw: dict[str, Floats] = {}
-    if experiment.between_trials is not None:
+    by_draw: dict[str, Floats] = dict(fitted)
+    # A trial whose effects were fitted gets none drawn beside them.
+    if experiment.between_trials is not None and not fitted:
         tau = np.broadcast_to(values[f"heterogeneity.tau_{experiment.between_trials}"], (sizes.iterations,))
         level = normals(sizes.seed, experiment.between_trials, sizes.iterations)
         for name in LEVELS[experiment.between_trials]:
@@ -301,6 +303,12 @@ def cohort_of(
     for name, column in by_draw.items():
         columns[name] = np.repeat(column, sizes.patients)
     return columns, level
+
+
+def _fitted(trial: str, values: Mapping[str, Floats]) -> dict[str, Floats]:
+    """The fitted effects of a trial, by the attribute that carries them."""
+    names = {f"trial_log_{effect}": fitted_level(trial, effect) for effect in EFFECTS}
+    return {attribute: np.asarray(values[name]) for attribute, name in names.items() if name in values}
 
 
 @lru_cache(maxsize=8)
@@ -352,43 +360,6 @@ def _mass_offset(
         mass = float(np.exp(of_patients(expression, {**some, **zeros}, numbers)).mean())
         offset[k] = math.log(float(values[experiment.early_mass][k]) / mass)
     return offset
-
-
-def of_patients(expression: Expression, columns: Mapping[str, Floats], numbers: Mapping[str, float | Floats]) -> Floats:
-    """Value of an expression for each patient: a plain reading of the tree, apart from the kernel."""
-    operation, payload = expression.operation, expression.payload
-    if operation == "constant":
-        return np.asarray(payload, dtype=np.float64)
-    if operation == "parameter":
-        return np.asarray(numbers[str(payload)], dtype=np.float64)
-    if operation == "attribute":
-        return columns[str(payload)]
-    parts = [of_patients(operand, columns, numbers) for operand in expression.operands]
-    if operation == "lookup":
-        vector = np.asarray(numbers[str(payload)])
-        return np.asarray(vector[np.clip(np.floor(parts[0]).astype(int), 0, len(vector) - 1)])
-    return np.asarray(_FUNCTIONS[operation](*parts), dtype=np.float64)
-
-
-_FUNCTIONS: Mapping[str, Callable[..., object]] = {
-    "add": lambda a, b: a + b,
-    "subtract": lambda a, b: a - b,
-    "multiply": lambda a, b: a * b,
-    "divide": lambda a, b: a / b,
-    "negate": lambda a: -a,
-    "minimum": np.minimum,
-    "maximum": np.maximum,
-    "less": lambda a, b: a < b,
-    "less_equal": lambda a, b: a <= b,
-    "equal": lambda a, b: a == b,
-    "not_equal": lambda a, b: a != b,
-    "and": lambda a, b: (a != 0) & (b != 0),
-    "or": lambda a, b: (a != 0) | (b != 0),
-    "not": lambda a: a == 0,
-    "select": lambda c, a, b: np.where(c != 0, a, b),
-    "exp": lambda a: arithmetic.exp_array(np.asarray(a, dtype=np.float64)),
-    "log": lambda a: arithmetic.log_array(np.asarray(a, dtype=np.float64)),
-}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -538,7 +509,6 @@ __all__ = [
     "estimate",
     "log_hazard_ratio",
     "normals",
-    "of_patients",
     "ratio_times",
     "run_experiment",
     "uncertain_inputs",

@@ -6,7 +6,6 @@ so two times of one patient differ only where treatment did.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhcc import outcomes as outcomes_
-from simhcc.analysis import packed
+from simhcc.analysis import packed, unpacked
 from simhcc.engine.compiled import compiling
 from simhcc.graph import Channel, Endpoint, RateReward, Strategy
 from simhcc.model import Values, draws_of
@@ -83,7 +82,7 @@ def shard(inputs: Mapping[str, Any], address: Mapping[str, Any]) -> dict[str, ND
     """Times of the events in a range of draws: (draws, events, patients)."""
     lo, hi = address["draws"]
     patients: int = inputs["patients"]
-    evaluation = pickle.loads(inputs["evaluation"])
+    evaluation = unpacked(inputs["evaluation"])
     run_ = Prepared(
         evaluation,
         {key: value[lo:hi] for key, value in inputs["values"].items()},

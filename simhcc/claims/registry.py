@@ -66,6 +66,7 @@ class ExperimentModel(Model):
     focus: Text | None = None
     entry: Annotated[Literal["tumour", "cleared"], BeforeValidator(choice(*ENTRIES))] = "tumour"
     early_mass: Text | None = None
+    trial: Text | None = None
     between_trials: (
         Annotated[Literal["resectable", "intermediate", "advanced"], BeforeValidator(choice(*SETTINGS))] | None
     ) = None
@@ -256,6 +257,8 @@ class Experiment:
     focus: str
     cleared: bool
     early_mass: str | None
+    trial: str | None
+    """trial whose fitted effects the patients have, where there are any"""
     between_trials: str | None
     numbers: Mapping[str, float]
     place: Place
@@ -566,6 +569,10 @@ class _Reader:
                 raise document.error((*path, "among"), error.found, error.expected) from None
         if model.early_mass is not None:
             self._parameter((*path, "early_mass"), model.early_mass)
+        if model.trial is not None and model.trial not in list_inputs("trial", self.user_dir):
+            raise document.error(
+                (*path, "trial"), f"the trial {model.trial!r}", one_of(list_inputs("trial", self.user_dir), model.trial)
+            )
         for strategy in strategies:
             for rows in strategy._templates.values():
                 self.files |= {found.file: found.sha256 for found, _ in rows}
@@ -581,6 +588,7 @@ class _Reader:
             focus=model.focus or ids[0],
             cleared=model.entry == "cleared",
             early_mass=model.early_mass,
+            trial=model.trial,
             between_trials=model.between_trials,
             numbers=self._numbers(document, (*path, "numbers")),
             place=document.place(path),

@@ -24,23 +24,24 @@ def draw_claim(folder: Path, finding: Finding, prefix: str = "", formats: Sequen
     folder.mkdir(parents=True, exist_ok=True)
     names = []
 
-    def keep(name: str, figure: Any) -> None:
-        _keep(figure, folder / f"{prefix}{name}", formats)
+    def put(name: str, figure: Any) -> None:
+        keep(figure, folder / f"{prefix}{name}", formats)
         names.append(name)
 
-    keep("components", _components(finding))
+    put("components", _components(finding))
     if finding.head.drivers:
-        keep("drivers", _drivers(finding.head))
+        put("drivers", _drivers(finding.head))
     for k, surface in enumerate(finding.maps):
-        keep(f"map-{k + 1}", _map(surface, finding))
+        put(f"map-{k + 1}", _map(surface, finding))
     for bound, plane in zip(finding.bounds, finding.needed, strict=True):
-        keep(f"needed-{plane.experiment}", _needed(plane, bound))
+        put(f"needed-{plane.experiment}", _needed(plane, bound))
     if finding.bounds:
-        keep("contributions", _contributions(finding.bounds))
+        put("contributions", _contributions(finding.bounds))
     return names
 
 
-def _keep(figure: Any, path: Path, formats: Sequence[str]) -> None:
+def keep(figure: Any, path: Path, formats: Sequence[str]) -> None:
+    """Save a figure as path.FORMAT, without dates and random ids, so that the same results give the same files."""
     import matplotlib as mpl
 
     with mpl.rc_context({"svg.hashsalt": "simhcc", "svg.fonttype": "none"}):
@@ -49,7 +50,8 @@ def _keep(figure: Any, path: Path, formats: Sequence[str]) -> None:
             figure.savefig(path.with_name(f"{path.name}.{ending}"), metadata=metadata)
 
 
-def _new(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
+    """A figure without pyplot, and its axes (rows, columns), each with scales of its own."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -72,7 +74,7 @@ def _factor(found: ComponentFinding) -> tuple[float, str]:
 def _components(finding: Finding) -> Any:
     """One row for each component: its draws, its interval, and where its rule is met."""
     count = len(finding.components)
-    figure, grid = _new(9.0, 0.9 + 0.95 * count, count)
+    figure, grid = new_figure(9.0, 0.9 + 0.95 * count, count)
     for axes, found in zip(grid[:, 0], finding.components, strict=True):
         factor, unit = _factor(found)
         draws = found.draws * factor
@@ -122,7 +124,7 @@ def _components(finding: Finding) -> Any:
 
 
 def _drivers(found: ComponentFinding) -> Any:
-    figure, grid = _new(9.0, 1.3 + 0.42 * len(found.drivers))
+    figure, grid = new_figure(9.0, 1.3 + 0.42 * len(found.drivers))
     axes = grid[0, 0]
     names = [driver.name for driver in found.drivers][::-1]
     shares = [100.0 * driver.share for driver in found.drivers][::-1]
@@ -146,7 +148,7 @@ def _drivers(found: ComponentFinding) -> Any:
 def _map(surface: Surface, finding: Finding) -> Any:
     """Probability that the component holds over two numbers, with the limits of the verdict."""
     found = next(f for f in finding.components if f.component.id == surface.component)
-    figure, grid = _new(7.6, 5.4)
+    figure, grid = new_figure(7.6, 5.4)
     axes = grid[0, 0]
     mesh = axes.pcolormesh(
         surface.x_grid, surface.y_grid, surface.probability, cmap="cividis", vmin=0.0, vmax=1.0, shading="gouraud"
@@ -173,7 +175,7 @@ def _map(surface: Surface, finding: Finding) -> Any:
 
 def _needed(plane: Needed, bound: Bound) -> Any:
     """Five-year survival over how many become resectable and how durable the operation is."""
-    figure, grid = _new(7.6, 5.2)
+    figure, grid = new_figure(7.6, 5.2)
     axes = grid[0, 0]
     values = 100.0 * plane.survival
     image = axes.imshow(values, origin="lower", aspect="auto", cmap="cividis", vmin=0.0, vmax=max(40.0, values.max()))
@@ -201,7 +203,7 @@ def _needed(plane: Needed, bound: Bound) -> Any:
 
 def _contributions(bounds: Sequence[Bound]) -> Any:
     """What each element adds to five-year survival, by population."""
-    figure, grid = _new(8.2, 1.4 + 1.0 * len(bounds))
+    figure, grid = new_figure(8.2, 1.4 + 1.0 * len(bounds))
     axes = grid[0, 0]
     parts = (
         ("base", "first line alone", "#BBBBBB"),

@@ -401,7 +401,7 @@ def test_patients_and_draws_stand_for_themselves(parameters):
         # Constant luck: a draw is what it would be alone.
         assert np.array_equal(two.times[arm][:1], whole.times[arm], equal_nan=True)
     lived = two.column("sorafenib", "OS/now").clip(max=120).mean(axis=1)
-    assert lived[1] < 0.95 * lived[0]
+    assert lived[1] < lived[0] - 0.5
     psa = simulate_trial(of, values, patients=SMALL, seed=3, luck=None)
     assert np.array_equal(psa.times["sorafenib"][0], two.times["sorafenib"][0], equal_nan=True)
     assert not np.array_equal(psa.times["sorafenib"][1], two.times["sorafenib"][1], equal_nan=True)

@@ -619,8 +619,28 @@ def forecast(
         typer.echo(json.dumps(finite(found.as_object()), ensure_ascii=False) if json_ else found.as_text(), nl=json_)
 
 
+def _register_uncertainty() -> None:
+    """`simhcc sensitivity` and `simhcc verify`."""
+    from simhcc.uncertainty.command import Answer, Hooks, SensitivityRequest, VerifyRequest, register
+
+    def sensitivity(request: SensitivityRequest) -> Answer:
+        from simhcc.report.sensitivity import analyse
+
+        return analyse(request)
+
+    def verify(request: VerifyRequest) -> Answer:
+        from simhcc.report.verification import verified
+
+        return verified(request)
+
+    register(app, Hooks(_errors, _width, sensitivity, verify))
+
+
 def _width() -> int:
     return shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if sys.stdout.isatty() else PIPE_WIDTH
+
+
+_register_uncertainty()
 
 
 if __name__ == "__main__":

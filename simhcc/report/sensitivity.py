@@ -38,6 +38,7 @@ PATIENTS_ELSE = 16384
 POINTS = {Kind.ONE_WAY: 11, Kind.TWO_WAY: 9}
 SAMPLES = {Kind.MORRIS: 10, Kind.SOBOL: 128}
 SHOWN = 15
+LONGEST = 46
 """rows of a long table that the terminal and the figure show; the CSV has all"""
 
 _APPLIES = {
@@ -530,9 +531,14 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 10000 else f"{value:.4g}"
 
 
+def shortened(name: str) -> str:
+    """A long name with its middle left out: both ends tell names apart."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2 - 2]}...{name[-(LONGEST // 2 - 1) :]}"
+
+
 def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """A table of text: first column to the left, the others to the right."""
-    cells = [list(head), *(list(row) for row in rows)]
+    cells = [list(head), *([shortened(row[0]), *row[1:]] for row in rows)]
     widths = [max(len(row[k]) for row in cells) for k in range(len(head))]
     lines = []
     for row in cells:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from simhcc.report.figures import _caption, _figure, _plain, _save
+from simhcc.report.figures import _caption, new_figure, save, tidy
 from simhcc.uncertainty.command import Kind
 
 LOW, HIGH, DARK, GREY = "#4477AA", "#EE7733", "#222222", "#999999"
@@ -27,7 +27,7 @@ def draw(kind: Kind, folder: Path, found: Any, record: Mapping[str, Any]) -> Non
 def _tornado(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
     table = found.table[(found.table["below"] != 0.0) | (found.table["above"] != 0.0)].head(SHOWN).iloc[::-1]
     height = 1.7 + 0.36 * max(len(table), 2)
-    figure, grid = _figure(10.5, height)
+    figure, grid = new_figure(10.5, height)
     axes = grid[0, 0]
     for place, row in enumerate(table.to_dict("records")):
         pale = 0.45 if row["noise"] else 1.0
@@ -43,10 +43,8 @@ def _tornado(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
         f"{_shortened(row['parameter'])}  {_few(row['low'])} to {_few(row['high'])}" for row in table.to_dict("records")
     ]
     axes.set_yticks(range(len(table)), labels, fontsize=8.5)
-    _plain(axes)
-    axes.grid(axis="y", visible=False)
-    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
-    axes.set_xlabel(found.outcome.unit, fontsize=10)
+    tidy(axes, "x")
+    axes.set_xlabel(_unit(found), fontsize=10)
     _numbers(axes.xaxis, found)
     handles = [_patch(LOW, "at the low end of the range"), _patch(HIGH, "at the high end")]
     corner = (0.99, 1 - 0.28 / height)
@@ -56,7 +54,7 @@ def _tornado(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
         text="Vertical line: base case. Black marks: 95 % Monte-Carlo interval of the change; pale bars cannot be told "
         "from no change.",
     )  # fmt: skip
-    _save(figure, folder / "tornado")
+    save(figure, folder / "tornado")
 
 
 def _one_way(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
@@ -84,24 +82,24 @@ def _curves(path: Path, found: Any, names: list[str], record: Mapping[str, Any])
         _target_line(axes, found)
         axes.set_title("\n".join(_wrapped(name, 36)), loc="left", fontsize=9)
         axes.set_xlabel(found.axes[name].unit, fontsize=8.5)
-        _plain(axes)
+        tidy(axes)
         _numbers(axes.yaxis, found)
     for position in range(len(names), rows * columns):
         grid[position // columns, position % columns].set_visible(False)
     for row in range(rows):
-        grid[row, 0].set_ylabel(found.outcome.unit, fontsize=9)
+        grid[row, 0].set_ylabel(_unit(found), fontsize=9)
     _finish(
         figure, height, found, record, left=0.9 / figure.get_size_inches()[0], space=True,
         text="Diamond: base case. Band: 95 % Monte-Carlo interval. The range is the 95 % interval of the parameter unless given.",
     )  # fmt: skip
-    _save(figure, path)
+    save(figure, path)
 
 
 def _two_way(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
     wide = found.table.pivot(index="y", columns="x", values="value")
     x, y, z = wide.columns.to_numpy(), wide.index.to_numpy(), wide.to_numpy()
     height = 6.0
-    figure, grid = _figure(7.8, height)
+    figure, grid = new_figure(7.8, height)
     axes = grid[0, 0]
     reach = float(np.nanmax(np.abs(z - found.target))) or 1.0
     shown = axes.pcolormesh(
@@ -109,7 +107,7 @@ def _two_way(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
     )
     bar = figure.colorbar(shown, ax=axes)
     bar.ax.tick_params(labelsize=8.5)
-    bar.set_label(found.outcome.unit, fontsize=9)
+    bar.set_label(_unit(found), fontsize=9)
     _numbers(bar.ax.yaxis, found)
     if np.nanmin(z) < found.target < np.nanmax(z):
         lines = axes.contour(x, y, z, levels=[found.target], colors=[DARK], linewidths=1.8)
@@ -127,7 +125,7 @@ def _two_way(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
         figure, height, found, record, left=0.13,
         text=f"{note} Diamond: base case. Largest Monte-Carlo standard error {worst:,.3g}.",
     )  # fmt: skip
-    _save(figure, folder / "two_way")
+    save(figure, folder / "two_way")
 
 
 def _thresholds(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
@@ -150,9 +148,10 @@ def _thresholds(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
             for row in hits.to_dict("records"):
                 axes.axvspan(row["lower"], row["upper"], color=HIGH, alpha=0.15, linewidth=0)
                 axes.plot([row["threshold"]], [found.target], marker="o", color=HIGH, markersize=7, zorder=5)
+                far = row["threshold"] > 0.5 * (x[0] + x[-1])
                 axes.annotate(
-                    _few(row["threshold"]), (row["threshold"], found.target), xytext=(6, 8), textcoords="offset points",
-                    fontsize=9, color=DARK,
+                    _few(row["threshold"]), (row["threshold"], found.target), xytext=(-8 if far else 8, 8),
+                    textcoords="offset points", fontsize=9, color=DARK, ha="right" if far else "left",
                 )  # fmt: skip
             if hits.empty:
                 axes.text(
@@ -160,18 +159,18 @@ def _thresholds(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
                 )
             axes.set_title("\n".join(_wrapped(name, 36)), loc="left", fontsize=9)
             axes.set_xlabel(found.axes[name].unit, fontsize=8.5)
-            _plain(axes)
+            tidy(axes)
             _numbers(axes.yaxis, found)
         for position in range(len(part), rows * columns):
             grid[position // columns, position % columns].set_visible(False)
         for row_ in range(rows):
-            grid[row_, 0].set_ylabel(found.outcome.unit, fontsize=9)
+            grid[row_, 0].set_ylabel(_unit(found), fontsize=9)
         _finish(
             figure, height, found, record, left=0.9 / figure.get_size_inches()[0], space=True,
             text="Dashed: target. Dotted: base value. Shaded: values that cannot be told from the threshold with these "
             "patients (95 %).",
         )  # fmt: skip
-        _save(figure, folder / ("thresholds" if len(names) <= MOST_PANELS else f"thresholds_{page + 1}"))
+        save(figure, folder / ("thresholds" if len(names) <= MOST_PANELS else f"thresholds_{page + 1}"))
 
 
 def _morris(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
@@ -183,7 +182,7 @@ def _morris(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
     if not table["sigma"].notna().all():
         return
     height = 6.2
-    figure, grid = _figure(8.6, height)
+    figure, grid = new_figure(8.6, height)
     axes = grid[0, 0]
     largest = float(max(table["mu_star"].max(), table["sigma"].max())) or 1.0
     axes.plot([0, largest], [0, largest], color=GREY, linewidth=1.0, linestyle=(0, (5, 2)))
@@ -192,11 +191,11 @@ def _morris(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
         axes.annotate(
             str(place + 1), (row["mu_star"], row["sigma"]), xytext=(5, 4), textcoords="offset points", fontsize=9
         )
-    _plain(axes)
+    tidy(axes)
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel(f"mean absolute effect ({found.outcome.unit})", fontsize=10)
-    axes.set_ylabel(f"spread of the effect ({found.outcome.unit})", fontsize=10)
+    axes.set_xlabel(f"mean absolute effect ({_unit(found)})", fontsize=10)
+    axes.set_ylabel(f"spread of the effect ({_unit(found)})", fontsize=10)
     _numbers(axes.xaxis, found)
     _numbers(axes.yaxis, found)
     words = [f"{k + 1:>2} {_shortened(name)}" for k, name in enumerate(table["factor"])]
@@ -205,7 +204,7 @@ def _morris(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
         figure, height, found, record, left=0.11, right=0.64,
         text="Above the dashed line the effect depends more on the other factors than on its own size.",
     )  # fmt: skip
-    _save(figure, folder / "morris_spread")
+    save(figure, folder / "morris_spread")
 
 
 def _sobol(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
@@ -224,7 +223,7 @@ def _bars(
     text: str, unit: str | None = None,
 ) -> None:  # fmt: skip
     height = 1.7 + 0.42 * max(len(names), 2)
-    figure, grid = _figure(9.5, height)
+    figure, grid = new_figure(9.5, height)
     axes = grid[0, 0]
     size = 0.8 / len(series)
     for k, (value, half, colour, label) in enumerate(series):
@@ -234,16 +233,14 @@ def _bars(
         axes.hlines(at, low, high, color=DARK, linewidth=1.0, zorder=3)
     axes.axvline(0.0, color=DARK, linewidth=0.8)
     axes.set_yticks(np.arange(len(names))[::-1], [_shortened(name) for name in names], fontsize=8.5)
-    _plain(axes)
-    axes.grid(axis="y", visible=False)
-    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
-    axes.set_xlabel(unit or found.outcome.unit, fontsize=10)
+    tidy(axes, "x")
+    axes.set_xlabel(unit or _unit(found), fontsize=10)
     if unit is None:
         _numbers(axes.xaxis, found)
     if len(series) > 1:
         figure.legend(loc="upper right", bbox_to_anchor=(0.99, 1 - 0.28 / height), ncols=2, fontsize=8.5, frameon=False)
     _finish(figure, height, found, record, left=0.37, text=text)
-    _save(figure, path)
+    save(figure, path)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -268,9 +265,10 @@ def _finish(
 
 def _panels(width: float, height: float, rows: int, columns: int) -> tuple[Any, Any]:
     """A figure of panels that share the outcome's axis; each has its own parameter."""
-    figure, first = _figure(width, height)
-    figure.delaxes(first[0, 0])
-    return figure, figure.subplots(rows, columns, squeeze=False, sharey=True)
+    figure, grid = new_figure(width, height, rows, columns, share=False)
+    for axes in grid.ravel()[1:]:
+        axes.sharey(grid[0, 0])
+    return figure, grid
 
 
 def _target_line(axes: Any, found: Any, vertical: bool = False) -> None:
@@ -282,12 +280,19 @@ def _target_line(axes: Any, found: Any, vertical: bool = False) -> None:
         (axes.axvline if vertical else axes.axhline)(0.0, color=GREY, linewidth=1.0, linestyle=(0, (5, 2)), zorder=1)
 
 
+def _unit(found: Any) -> str:
+    """What an axis counts: shares are drawn as percent, their differences as points."""
+    if found.outcome.unit != "fraction":
+        return str(found.outcome.unit)
+    return "percentage points" if found.outcome.comparator else "percent"
+
+
 def _numbers(axis: Any, found: Any) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(5))
     if found.outcome.unit == "fraction":
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}"))
     else:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
 
@@ -304,7 +309,13 @@ def _shortened(name: str) -> str:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text.replace(".", ".\u200b"), width, break_long_words=True) if len(text) > width else [text]
+    """A dotted name in lines of at most `width`, broken behind dots and underscores."""
+    lines = [""]
+    for part in re.findall(r"[^._]*[._]?", text):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return lines
 
 
 def _few(value: float) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simhcc.assembly import doses
 from simhcc.economics import Psa
 from simhcc.expressions import Expression, leaves
 from simhcc.graph import (
@@ -66,6 +67,8 @@ class Bench:
     patients: int = PATIENTS
     threads: int | None = None
     report: Callable[[Scenario, ParameterSet], Mapping[str, Mapping[str, float]]] | None = None
+    doses: Callable[[Floats, Mapping[str, Any]], dict[str, Floats]] = doses
+    """weights and base values -> units of each weight-dosed drug, by cohort attribute"""
 
     # -- the scenario as it is
 

@@ -121,7 +121,7 @@ def _weight_rises(bench: Bench) -> str:
     if "weight" not in cohort or not by_weight & set(cohort):
         raise NotApplicable("no drug is dosed by weight")
     heavier = _heavier(bench)
-    base, more = bench.run(), bench.run(cohort={**cohort, **heavier})
+    base, more = bench.base, bench.run(cohort={**cohort, **heavier})
     grown = False
     for position, term in enumerate(base.terms):
         before, after = base.quantities[0, :, position], more.quantities[0, :, position]
@@ -138,11 +138,9 @@ def _weight_rises(bench: Bench) -> str:
 
 def _heavier(bench: Bench) -> dict[str, Floats]:
     """Weight a quarter higher, and the units of weight-dosed drugs that go with it."""
-    from simhcc.assembly import doses
-
     weight = bench.parts[2]["weight"] * 1.25
     base = {name: value[0] for name, value in bench.parts[1].items()}
-    return {"weight": weight} | doses(weight, base)
+    return {"weight": weight} | bench.doses(weight, base)
 
 
 def _ratio_rises(bench: Bench) -> str:

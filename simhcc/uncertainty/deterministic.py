@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from simhcc.errors import InputError
+from simhcc.inputs import conversion_rates
 from simhcc.uncertainty.factors import Axis
 from simhcc.uncertainty.outcome import Outcome
 from simhcc.uncertainty.points import Estimates, Points
@@ -35,7 +36,10 @@ class Run(Protocol):
 
 
 class Rows:
-    """Parameter vectors collected one after another; what one does not name stays at its base value."""
+    """Parameter vectors collected one after another; what one does not name stays at its base value.
+
+    Values are in the unit of their files: amounts in another currency are converted as in the base case.
+    """
 
     def __init__(self, question: Question) -> None:
         self._question = question
@@ -65,9 +69,10 @@ class Rows:
         for name in names:
             base = self._question.values[name][0]
             found[name] = np.array(np.broadcast_to(base, (self.count, *base.shape)))
+        rates = conversion_rates(self._question.parameters)
         for start, values in self._parts:
             for name, value in values.items():
-                found[name][start : start + len(value)] = value
+                found[name][start : start + len(value)] = np.asarray(value) * rates.get(name, 1.0)
         return found
 
 

@@ -70,12 +70,7 @@ def _shut(branches: tuple[Branch, ...], chosen: Chosen) -> tuple[Branch, ...]:
     total = as_expression(rest[0].weight)
     for branch in rest[1:]:
         total = total + branch.weight
-    known = as_expression(total).operation == "constant"
-    sum_ = total.payload if known else total
-    return tuple(
-        replace(branch, weight=0.0 if chosen(branch) else branch.weight / sum_)  # type: ignore[operator]
-        for branch in branches
-    )
+    return tuple(replace(branch, weight=0.0 if chosen(branch) else branch.weight / total) for branch in branches)
 
 
 def faster(pathway: Pathway, chosen: Chosen, log_ratio: float) -> Pathway:

@@ -103,6 +103,7 @@ def with_mark(found: Outcomes, mark: str) -> Outcomes:
 def with_sums(found: Outcomes, column: str, factor: float, strategy: int | slice = slice(None)) -> Outcomes:
     sums = found.sums.copy()
     sums[:, strategy, found.column(column), 1] *= factor
+    sums[:, strategy, found.column(column), 2] *= factor**2
     return replace(found, sums=sums)
 
 

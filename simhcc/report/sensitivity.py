@@ -6,8 +6,8 @@ import datetime
 import json
 import math
 import shlex
-import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from simhcc.errors import InputError, SimhccError
+from simhcc.errors import InputError
 from simhcc.inputs import ParameterSet, Scenario, load_scenario
 from simhcc.report import command as run_command
 from simhcc.report.record import currency_of, run_record, unpriced_drugs
 from simhcc.report.tables import unpriced_strategies
 from simhcc.report.terminal import broken_lines
-from simhcc.runner import console_progress, publish
+from simhcc.runner import console_progress, empty, publish, workplace
 from simhcc.simulation import simulate
 from simhcc.uncertainty import deterministic, screening
 from simhcc.uncertainty.command import Kind, SensitivityRequest
@@ -88,15 +88,45 @@ def analyse(request: SensitivityRequest) -> Analysed:
     record["command"] = _command(request, outcome)
     record |= {"patients": question.patients, "strategies": {s.id: s.label.text() for s in scenario.strategies}}
     target = _target(request, scenario)
+    work = target.parent / f".{target.name}.work"
+    new_parents = [folder for folder in target.parents if not folder.exists()]
+    try:
+        with workplace(work):
+            try:
+                answer = _analyse_in(work, target, request, question, outcome, chosen, record)
+            except BaseException:
+                if not any(work.rglob("*.shard")):
+                    with suppress(OSError):
+                        empty(work)
+                raise
+            empty(work)
+    except BaseException:
+        with suppress(OSError):  # a folder that holds something stays
+            for folder in new_parents:
+                folder.rmdir()
+        raise
+    return answer
+
+
+def _analyse_in(
+    work: Path,
+    target: Path,
+    request: SensitivityRequest,
+    question: Question,
+    outcome: Outcome,
+    chosen: str,
+    record: Mapping[str, Any],
+) -> Analysed:
+    """An analysis whose unfinished pieces lie in `work`."""
+    scenario = question.scenario
     if request.resume and (target / ANSWER).exists():
         return _finished_before(target, record)
-    work = target.parent / f".{target.name}.work"
-    if work.exists() and not request.resume:
+    if not request.resume and any(work.rglob("*.shard")):
         if not request.overwrite:
             raise InputError(
                 f"{target}, where an earlier analysis was interrupted", "--resume, or --overwrite", "--out"
             )
-        shutil.rmtree(work)
+        empty(work)
     progress = console_progress(quiet=request.quiet)
 
     def run(rows: Mapping[str, Any], name: str) -> Any:
@@ -106,12 +136,7 @@ def analyse(request: SensitivityRequest) -> Analysed:
             progress=progress,
         )  # fmt: skip
 
-    try:
-        found = _KINDS[request.kind](request, question, outcome, run)
-    except BaseException as error:
-        if isinstance(error, SimhccError) and not any(work.rglob("*.shard")):
-            shutil.rmtree(work, ignore_errors=True)
-        raise
+    found = _KINDS[request.kind](request, question, outcome, run)
     head = _head(request, question, outcome, chosen)
     content = {
         "kind": request.kind.value,
@@ -141,7 +166,6 @@ def analyse(request: SensitivityRequest) -> Analysed:
         (folder / "README.txt").write_text(f"Results of `{record['command']}`\n\n{text}", encoding="utf-8")
 
     folder = publish(target.parent, target.name, fill, replace=request.overwrite)
-    shutil.rmtree(work, ignore_errors=True)
     return Analysed(content, text, folder)
 
 

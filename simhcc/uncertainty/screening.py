@@ -38,27 +38,41 @@ NOISY = 0.05
 # Which factors do anything
 
 
-def active(question: Question, outcome: Outcome, factors: Sequence[Factor], run: Run) -> tuple[list[Factor], list[str]]:
-    """Factors that change the outcome of anybody when all their parts go to either end, and the names of the others.
+def active(
+    question: Question, outcome: Outcome, factors: Sequence[Factor], seed: int, run: Run
+) -> tuple[list[Factor], list[str]]:
+    """Factors that change the outcome of anybody when they move to either end, and the names of the others.
 
-    With the same patients and luck a parameter that touches nobody leaves the outcome bit for bit as it is.
+    With the same patients and luck a factor that touches nobody leaves the outcome bit for bit as it is. Each is moved from
+    the base case, and from a point drawn at random, so that what acts only together with others shows too.
     """
     rows = Rows(question)
-    at_base = rows.add_base()
+    numbers = question.parameters
+    starts = np.random.default_rng(seed).random((1, sum(factor.size for factor in factors)))
+    elsewhere = _together(question, factors, starts)
+    at_base, at_other = rows.add_base(), rows.add(elsewhere).start
     places = []
     for factor in factors:
         ends = np.repeat([[(1 - LEVEL) / 2], [(1 + LEVEL) / 2]], factor.size, axis=1)
         # The shares of a Dirichlet depend on the ratios of their uniforms, so the parts also go apart.
         apart = np.where(np.arange(factor.size) % 2 == 0, ends[0], ends[1])[None, :]
-        places.append(rows.add(factor.values(question.parameters, np.concatenate([ends, apart]))))
-    values = outcome.of(run(rows.arrays(), "screening"))
-    every = np.concatenate([values.value[None], values.without])
+        values = factor.values(numbers, np.concatenate([ends, apart]))
+        background = {name: np.repeat(value, 3, axis=0) for name, value in elsewhere.items()}
+        places.append((rows.add(values), rows.add(background | values)))
+    found = outcome.of(run(rows.arrays(), "screening"))
+    every = np.concatenate([found.value[None], found.without])
     kept: list[Factor] = []
-    idle: list[Factor] = []
-    for factor, place in zip(factors, places, strict=True):
-        same = np.array_equal(every[:, place], np.repeat(every[:, [at_base]], 3, axis=1), equal_nan=True)
-        (idle if same else kept).append(factor)
-    return kept, [factor.name for factor in idle]
+    idle: list[str] = []
+    for factor, (near, far) in zip(factors, places, strict=True):
+        same = all(
+            np.array_equal(every[:, place], np.repeat(every[:, [start]], 3, axis=1), equal_nan=True)
+            for place, start in ((near, at_base), (far, at_other))
+        )
+        if same:
+            idle.append(factor.name)
+        else:
+            kept.append(factor)
+    return kept, idle
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -92,7 +106,7 @@ def morris(
 
     if trajectories < 2:
         raise InputError(str(trajectories), "2 trajectories or more", "--samples")
-    kept, idle = active(question, outcome, factors, run)
+    kept, idle = active(question, outcome, factors, seed, run)
     _need_some(kept, outcome)
     # The uniforms behind the shares of one Dirichlet are independent, so each has an effect of its own.
     single = all(factor.divisible for factor in kept)
@@ -166,7 +180,7 @@ def sobol(
 
     if samples < 8 or samples & (samples - 1):
         raise InputError(str(samples), "a power of two from 8, for example 256", "--samples")
-    kept, idle = active(question, outcome, factors, run)
+    kept, idle = active(question, outcome, factors, seed, run)
     _need_some(kept, outcome)
     problem = _problem(kept, 0.0, 1.0, grouped=any(factor.size > 1 for factor in kept))
     with _quiet():
@@ -242,13 +256,18 @@ def _problem(factors: Sequence[Factor], low: float, high: float, grouped: bool) 
 
 def _at(question: Question, outcome: Outcome, factors: Sequence[Factor], x: Floats, run: Run, name: str) -> Estimates:
     rows = Rows(question)
+    rows.add(_together(question, factors, x))
+    return outcome.of(run(rows.arrays(), name))
+
+
+def _together(question: Question, factors: Sequence[Factor], x: Floats) -> dict[str, Floats]:
+    """Values of all factors for uniforms with a column for each of theirs, in order."""
     values: dict[str, Floats] = {}
     start = 0
     for factor in factors:
         values |= factor.values(question.parameters, x[:, start : start + factor.size])
         start += factor.size
-    rows.add(values)
-    return outcome.of(run(rows.arrays(), name))
+    return values
 
 
 def _need_some(factors: Sequence[Factor], outcome: Outcome) -> None:

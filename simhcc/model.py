@@ -1355,10 +1355,12 @@ class _RewardBuilder:
     def per(self, name: str | None, place: str) -> int:
         if name is None:
             return -1
-        if name not in self.columns:
-            raise ModelError(f"{place}: attribute {name!r} is unknown{_near(name, self.columns)}")
         if name in self.updated:
             raise ModelError(f"{place}: attribute {name!r} changes on the way; amounts go by baseline attributes")
+        if name not in self.columns:
+            if any(attribute.name == name for attribute in self.pathway.attributes):
+                raise ModelError(f"{place}: amounts go by {name!r}, which the cohort does not bring")
+            raise ModelError(f"{place}: attribute {name!r} is unknown{_near(name, self.columns)}")
         return self.columns[name]
 
 

@@ -6,6 +6,7 @@ handed to threads in chunks; results are added in order, so they are the same bi
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -462,6 +463,12 @@ class Prepared:
     def _cohort(self, cohort: CohortLike | None) -> tuple[Floats, Ints, Floats]:
         given = dict(cohort or {})
         declared = {a.name: a for a in self.evaluation.pathway.attributes}
+        # A cohort may know more than the pathway asks for, but not almost what it asks for.
+        missing = declared.keys() - given.keys()
+        for name in sorted(given.keys() - declared.keys()):
+            near = difflib.get_close_matches(name, missing, 1, 0.8)
+            if near:
+                raise ModelError(f"cohort attribute {name!r} is not declared, and {near[0]!r} is missing")
         rows: list[Floats] = []
         columns = []
         initial = np.zeros(max(len(declared), 1))

@@ -86,7 +86,13 @@ def treated(effect: Effect) -> Pathway:
 def priced(*rewards: Any, **fields: Any) -> None:
     event = Scheduled(name="visit", to="STAY", first=1.0, mark="visit", updates={"x": 1.0})
     graph = ward(
-        event, treatments=(drug(),), attributes=(Attribute(name="x", initial=0.0), Attribute(name="age", levels=("a",)))
+        event,
+        treatments=(drug(),),
+        attributes=(
+            Attribute(name="x", initial=0.0),
+            Attribute(name="size", initial=1.0),
+            Attribute(name="age", levels=("a",)),
+        ),
     )
     run(graph, rewards=rewards, cohort={"age": np.ones(4)}, **fields)
 
@@ -535,7 +541,11 @@ WRONG: dict[str, tuple[Callable[[], None], list[str]]] = {
     ),
     "price by an attribute that changes": (
         lambda: priced(MarkReward(channel="cost", amount=1.0, mark="visit", per="x")),
-        ["'x'"],
+        ["'x'", "changes"],
+    ),
+    "price by an attribute that no patient brings": (
+        lambda: priced(MarkReward(channel="cost", amount=1.0, mark="visit", per="size")),
+        ["'size'", "cohort"],
     ),
     "price that a strategy replaces": (
         lambda: run(
@@ -562,6 +572,10 @@ WRONG: dict[str, tuple[Callable[[], None], list[str]]] = {
     "too few patients in the cohort": (
         lambda: run(ward(attributes=(Attribute(name="size"),)), cohort={"size": np.ones(3)}),
         ["3 patients", "4"],
+    ),
+    "misspelt attribute in the cohort": (
+        lambda: run(ward(attributes=(Attribute(name="weight", initial=70.0),)), cohort={"wieght": np.ones(9)}),
+        ["'wieght'", "'weight'"],
     ),
     "no patients": (lambda: run(patients=0), ["patients", "0"]),
     "patients of a half": (lambda: run(patients=2.5), ["2.5", "patients"]),

@@ -544,7 +544,9 @@ def test_the_schema_accepts_the_shipped_files():
                 kinds = {"sources.yaml": "sources", "correlations.yaml": "correlations", "posterior": "posterior"}
                 kind = None if folder in ("trials", "populations") else kinds.get(folder, "params")
             else:
-                kind = {"strategies": "strategy", "claims": None, "structures": None, "forecasts": None}.get(folder, "scenario")
+                kind = {"strategies": "strategy", "claims": None, "structures": None, "forecasts": None}.get(
+                    folder, "scenario"
+                )
             if kind is not None:
                 assert schema_problems(kind, read_yaml(path).tree) == [], path
                 checked += 1

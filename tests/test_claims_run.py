@@ -138,6 +138,15 @@ def test_pages_record_and_staleness(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "STALE" in text and "frailty.sd_log" in text
 
 
+def test_a_verdict_rests_on_what_it_asks_for() -> None:
+    survival = fingerprints(load_claim("five-year-20", parameters=PARAMETERS), PARAMETERS)
+    money = fingerprints(load_claim("burden-stratified", parameters=PARAMETERS), PARAMETERS)
+    emulated = fingerprints(load_claim("retrospective-bias", parameters=PARAMETERS), PARAMETERS)
+    assert "number prices.list.atezolizumab" in money and "number prices.list.atezolizumab" not in survival
+    assert "number bias.months_surgery_to_drug" in emulated and "number bias.months_surgery_to_drug" not in survival
+    assert "number frailty.sd_log" in survival
+
+
 def test_changes_in_words() -> None:
     claim_ = load_claim("five-year-20", parameters=PARAMETERS)
     before = fingerprints(claim_, PARAMETERS)

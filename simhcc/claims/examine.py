@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from simhcc.claims import emulate, verdict
 from simhcc.claims.anatomy import Bound, Needed, bound, needed
 from simhcc.claims.experiments import Draws, Ran, Sizes, best_of, estimate, run_experiment, wanted_by
-from simhcc.claims.registry import Claim, Component, Experiment, Structure
+from simhcc.claims.registry import CHANNELS, Claim, Component, Experiment, Structure
 from simhcc.claims.verdict import Driver, Judged
+from simhcc.claims.words import probability_text, rule_words
 from simhcc.inputs import ParameterSet
 from simhcc.runner import ProgressCallback
 
@@ -25,6 +27,8 @@ Floats = NDArray[np.float64]
 STRUCTURE_SHARE = 0.5
 """draws of a structural scenario, as a share of those of the base"""
 FEWEST_STRUCTURE_DRAWS = 40
+WORTH = ("prices.", "costs.", "resource.", "utility.", "economics.wtp", "economics.discount", "economics.vial")
+EMULATOR = ("bias.", "emulated.")
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,13 @@ class ComponentFinding:
         return verdict.UNDETERMINED if self.overturned else self.judged.verdict
 
     @property
+    def distance(self) -> float:
+        """How far inside its rule the mean lies, in standard deviations over the draws; below 0 outside."""
+        rule, spread = self.component.rule, float(self.draws.std())
+        inside = min(self.judged.estimate - rule.low, rule.high - self.judged.estimate)
+        return inside / spread if spread > 0.0 else math.copysign(math.inf, inside)
+
+    @property
     def overturned(self) -> list[str]:
         """Structures, and numbers that carry the verdict, under which it is another one."""
         if self.judged.verdict == verdict.UNDETERMINED or self.component.fact is not None:
@@ -113,9 +124,9 @@ class Finding:
 
     @property
     def head(self) -> ComponentFinding:
-        """The component that sets the verdict: the one with the least probability among those with it."""
+        """The component that sets the verdict: among those with it the least probable, then the one nearest to its limit."""
         same = [found for found in self.deciding if found.verdict == self.verdict]
-        return min(same, key=lambda found: found.judged.probability)
+        return min(same, key=lambda found: (found.judged.probability, found.distance))
 
     @property
     def robust(self) -> bool:
@@ -131,7 +142,7 @@ class Finding:
             met = "meets" if head.component.rule.holds(head.component.fact) else "does not meet"
             return f"{label}: the published value {head.component.fact:g} {met} the rule ({head.component.rule.text})."
         text = (
-            f"{label}: the probability of being {head.component.rule.text} is {_chance(judged.probability)} "
+            f"{label}: the probability of being {rule_words(head.component)} is {probability_text(judged.probability)} "
             f"(needed: {head.component.certainty:g})"
         )
         if head.overturned:
@@ -160,10 +171,6 @@ class Finding:
                 for one in self.bounds
             ],
         }
-
-
-def _chance(value: float) -> str:
-    return "below 0.005" if value < 0.005 else "above 0.995" if value > 0.995 else f"{value:.2f}"
 
 
 def _driver(driver: Driver) -> dict[str, Any]:
@@ -404,9 +411,16 @@ def _surface(component: str, x: str, y: str, owner: ComponentFinding) -> Surface
 
 
 def fingerprints(claim: Claim, parameters: ParameterSet) -> dict[str, str]:
-    """What a verdict rests on: each file with its SHA-256, and each number with what it is drawn from."""
+    """What a verdict rests on: each file with its SHA-256, and each number with what it is drawn from.
+
+    Prices, resources and utilities count where the claim asks for costs or QALYs; the emulator's numbers where it emulates.
+    """
     found = {f"file {name}": digest for name, digest in claim.files}
+    worth = any(component.estimand.outcome in CHANNELS for component in claim.components)
+    emulates = any(component.estimand.kind == "emulated" for component in claim.components)
     for name, parameter in parameters.items():
+        if (name.startswith(WORTH) and not worth) or (name.startswith(EMULATOR) and not emulates):
+            continue
         drawn = parameter.uncertainty
         text = json.dumps([parameter.value, [drawn.kind, dict(drawn.given)] if drawn else None], sort_keys=True)
         found[f"number {name}"] = text

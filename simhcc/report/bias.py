@@ -18,7 +18,7 @@ from simhcc.errors import InputError
 from simhcc.inputs import load_parameters, one_of
 from simhcc.report.claim_figures import keep, new_figure
 from simhcc.report.claims import finite
-from simhcc.report.figures import _plain
+from simhcc.report.figures import tidy
 from simhcc.runner import console_progress, publish
 
 ITERATIONS = 60
@@ -266,7 +266,7 @@ def _forest(found: BiasFound) -> Any:
     axes.set_xticks([t for t in ticks if t > axes.get_xlim()[0]], [f"{t:g}" for t in ticks if t > axes.get_xlim()[0]])
     axes.minorticks_off()
     axes.set_yticks(range(len(names)), names[::-1], fontsize=8)
-    _plain(axes)
+    tidy(axes)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(
         "Hazard ratio reported (thick: 95 % of pooled, thin: of single studies; dashed: published)", fontsize=8

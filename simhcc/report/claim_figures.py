@@ -12,6 +12,7 @@ import numpy as np
 from simhcc.claims.anatomy import Bound, Needed
 from simhcc.claims.examine import ComponentFinding, Finding, Surface
 from simhcc.claims.verdict import NOT_SUPPORTED, SUPPORTED, UNDETERMINED
+from simhcc.claims.words import probability_text
 from simhcc.report.figures import DPI, tidy
 
 COLOUR = {SUPPORTED: "#117733", NOT_SUPPORTED: "#CC6677", UNDETERMINED: "#666666"}
@@ -114,7 +115,10 @@ def _components(finding: Finding) -> Any:
         label = found.component.label.text() + ("" if found.component.decides else " (shown only)")
         axes.set_title("\n".join(textwrap.wrap(label, 70)), fontsize=9, loc="left")
         axes.set_title(
-            f"P {found.judged.probability:.2f}: {found.verdict}", fontsize=9, loc="right", color=COLOUR[found.verdict]
+            f"P {probability_text(found.judged.probability)}: {found.verdict}",
+            fontsize=9,
+            loc="right",
+            color=COLOUR[found.verdict],
         )
         axes.set_xlabel(unit, fontsize=8, loc="right", labelpad=-2)
     figure.suptitle(

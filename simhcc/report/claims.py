@@ -18,8 +18,9 @@ import simhcc
 from simhcc.claims import anatomy
 from simhcc.claims.examine import ComponentFinding, Finding, changes, examine, fingerprints
 from simhcc.claims.experiments import Sizes
-from simhcc.claims.registry import Claim, Estimand, list_claims, load_claim
+from simhcc.claims.registry import Claim, list_claims, load_claim
 from simhcc.claims.verdict import NOT_SUPPORTED, SUPPORTED, UNDETERMINED
+from simhcc.claims.words import number, probability_text, probability_words, rule_words
 from simhcc.errors import InputError
 from simhcc.inputs import ParameterSet, load_parameters
 from simhcc.report.claim_figures import draw_claim
@@ -29,6 +30,8 @@ ITERATIONS = 300
 PATIENTS = 1000
 SEED = 1
 MAX_SEED = 2**64 - 1
+SURER = 0.1
+"""difference of the model's probability from that of the published interval that a page points out"""
 RECORD = "record.json"
 PAGE = "page.md"
 DEFAULT_FOLDER = Path("results") / "claims"
@@ -244,44 +247,11 @@ def finite(value: Any) -> Any:
 # Words
 
 
-def number(value: float, estimand: Estimand, signed: bool = False) -> str:
-    """An estimate in its own words: percent, points, months, a ratio, money."""
-    if not np.isfinite(value):
-        return "not estimable"
-    sign = "+" if signed and value >= 0.0 else ""
-    difference = estimand.kind in ("difference", "margin")
-    if estimand.scale == "share":
-        return f"{sign}{100.0 * value:.1f} {'points' if difference else '%'}"
-    if estimand.scale == "months":
-        return f"{sign}{value:.2f} months"
-    if estimand.scale == "years":
-        return f"{sign}{value:.2f}"
-    if estimand.scale == "money":
-        return f"{sign}{value:,.0f} CNY"
-    return f"{value:.2f}"
-
-
-def rule_words(found: ComponentFinding) -> str:
-    """The rule with its unit."""
-    rule, estimand = found.component.rule, found.component.estimand
-    if np.isinf(rule.high):
-        return f"above {number(rule.low, estimand)}"
-    if np.isinf(rule.low):
-        return f"below {number(rule.high, estimand)}"
-    return f"between {number(rule.low, estimand)} and {number(rule.high, estimand)}"
-
-
 def _interval(found: ComponentFinding) -> str:
     estimand, judged = found.component.estimand, found.judged
     unit = number(judged.estimate, estimand).split(" ", 1)
     low, high = (number(value, estimand).split(" ", 1)[0] for value in (judged.lower, judged.upper))
     return f"{unit[0]} ({low} to {high}){' ' + unit[1] if len(unit) > 1 else ''}"
-
-
-def probability_words(value: float, mcse: float) -> str:
-    """A probability with its Monte-Carlo error, never rounded up to certainty."""
-    shown = "<0.005" if value < 0.005 else ">0.995" if value > 0.995 else f"{value:.2f}"
-    return f"{shown} ±{mcse:.2f}" if mcse >= 0.005 else f"{shown} ±<0.01"
 
 
 def _finding_lines(finding: Finding, last: Status | None) -> str:
@@ -294,7 +264,7 @@ def _finding_lines(finding: Finding, last: Status | None) -> str:
         alone = f", from the published interval alone {found.published:.2f}" if found.published is not None else ""
         chance = probability_words(found.judged.probability, found.judged.mcse)
         lines.append(
-            f"  {mark} {found.component.label.text()}: {_interval(found)}; P({rule_words(found)}) = {chance}{alone}{fact}"
+            f"  {mark} {found.component.label.text()}: {_interval(found)}; P({rule_words(found.component)}) = {chance}{alone}{fact}"
             f" -> {found.verdict}"
         )
     head = finding.head
@@ -386,7 +356,7 @@ def section(finding: Finding, prefix: str, figures: Sequence[str]) -> list[str]:
         certainty = f"{component.certainty:g}" if component.decides else "shown only"
         chance = probability_words(found.judged.probability, found.judged.mcse)
         lines.append(
-            f"| {label} | {_interval(found)} | {rule_words(found)} | {chance} | {certainty} | {found.verdict} |"
+            f"| {label} | {_interval(found)} | {rule_words(found.component)} | {chance} | {certainty} | {found.verdict} |"
         )
     lines += ["", *_why(finding), ""]
     if finding.bounds:
@@ -442,6 +412,13 @@ def _why(finding: Finding) -> list[str]:
                 f"- {label}: {number(other.estimate, estimand)}, P = {probability_words(other.probability, other.mcse)}, "
                 f"{other.verdict}"
             )
+    for found in finding.deciding:
+        if found.published is not None and abs(found.judged.probability - found.published) > SURER:
+            lines += [
+                "",
+                f"*{found.component.label.text()}*: the model says {probability_text(found.judged.probability)}, the published "
+                f"interval alone {found.published:.2f}. What the model adds to it comes from numbers that are in part assumed.",
+            ]
     lost = [name for name, same in head.survives.items() if not same]
     if head.survives:
         kept = [name for name, same in head.survives.items() if same]

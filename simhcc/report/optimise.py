@@ -27,7 +27,7 @@ from simhcc.pathway.whole import ENDPOINTS, pathway
 from simhcc.population import load_population, sample_cohort
 from simhcc.report.claim_figures import keep, new_figure
 from simhcc.report.claims import finite
-from simhcc.report.figures import _plain
+from simhcc.report.figures import tidy
 from simhcc.runner import ProgressCallback, console_progress, publish
 from simhcc.simulation import Evaluation
 
@@ -359,7 +359,7 @@ def _figure(found: OptimiseFound) -> Any:
         axes.plot([chosen[axis]], [percent * table["value"][found.optimum.chosen]], "D", color="#CC6677", markersize=9)
         axes.set_xlabel(axis)
         axes.set_ylabel(label, fontsize=9)
-        _plain(axes)
+        tidy(axes)
     else:
         first, second = (axis.name for axis in found.axes[:2])
         plane = table.pivot_table(index=second, columns=first, values="value", aggfunc="max")

@@ -457,7 +457,7 @@ TAKING_TURNS = """
 import os, sys
 from pathlib import Path
 from simhcc.errors import InputError
-from simhcc.runner.store import workplace
+from simhcc.runner import workplace
 folder, turns = Path(sys.argv[1]), 0
 while turns < 100:
     try:

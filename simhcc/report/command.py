@@ -6,7 +6,6 @@ import datetime
 import json
 import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from simhcc.report.folder import read_folder, run_object, write_folder
 from simhcc.report.record import currency_of, fingerprint, run_record, unpriced_drugs
 from simhcc.report.tables import EVERYONE, Tables, make_tables, unpriced_strategies
 from simhcc.report.terminal import broken_lines, render
-from simhcc.runner import ProgressCallback, console_progress, empty, workplace
+from simhcc.runner import ProgressCallback, console_progress, unfinished, work_of
 from simhcc.simulation import Evaluation
 from simhcc.uncertainty.sizes import (
     FEWEST_DRAWS,
@@ -124,26 +123,9 @@ def run_scenario(request: Request, *, quiet: bool = False, say: Callable[[str], 
     scenario = _sized(load_scenario(request.scenario), request)
     parameters = scenario.load_parameters()
     target = _target(request, scenario)
-    work = _work_of(target)
-    new_parents = [folder for folder in target.parents if not folder.exists()]
-    try:
-        with workplace(work):
-            try:
-                found = _run_in(work, target, request, scenario, parameters, quiet, say)
-            except BaseException as error:
-                if not any(work.rglob("*.shard")):
-                    with suppress(OSError):
-                        empty(work)
-                elif not isinstance(error, InputError):
-                    say(f"what is finished is kept; to go on: {_again(request, target)}")
-                raise
-            empty(work)
-    except BaseException:
-        with suppress(OSError):  # a folder that holds something stays
-            for folder in new_parents:
-                folder.rmdir()
-        raise
-    return found
+    again = _again(request, target)
+    with unfinished(target, resume=request.resume, overwrite=request.overwrite, again=again, say=say) as work:
+        return _run_in(work, target, request, scenario, parameters, quiet, say)
 
 
 def _run_in(
@@ -158,14 +140,6 @@ def _run_in(
     """A run whose unfinished pieces lie in `work`."""
     if request.resume and (target / "run.json").exists():
         return _finished_before(target, scenario, parameters)
-    if not request.resume and any(work.rglob("*.shard")):
-        if not request.overwrite:
-            raise InputError(
-                f"{target}, where an earlier run was interrupted",
-                "--resume to continue it, or --overwrite",
-                key="--out",
-            )
-        empty(work)
     progress = console_progress(quiet=quiet)
     if request.precision is not None:
         scenario = replace(scenario, patients=_patients_for(request, scenario, parameters, progress, say))
@@ -403,7 +377,7 @@ def _target(request: Request, scenario: Scenario) -> Path:
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         target = Path("results") / f"{scenario.id}-{stamp}"
         number = 2
-        while target.exists() or _work_of(target).exists():
+        while target.exists() or work_of(target).exists():
             target = Path("results") / f"{scenario.id}-{stamp}-{number}"
             number += 1
         return target
@@ -422,11 +396,6 @@ def _target(request: Request, scenario: Scenario) -> Path:
                 f"{target}, which holds results", "--overwrite to replace them, or another folder", key="--out"
             )
     return target
-
-
-def _work_of(target: Path) -> Path:
-    """Where the pieces of an unfinished run lie."""
-    return target.parent / f".{target.name}.work"
 
 
 def _finished_before(target: Path, scenario: Scenario, parameters: ParameterSet) -> Finished:

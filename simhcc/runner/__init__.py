@@ -3,8 +3,9 @@
 from .job import CHUNKS_PER_THREAD, Address, Job, grid, split
 from .pools import cores
 from .progress import ProgressCallback, Step, console_progress
-from .store import empty, publish, workplace
+from .store import publish
 from .sweep import Results, Shard, run, stored_results
+from .work import unfinished, work_of, workplace
 
 __all__ = [
     "CHUNKS_PER_THREAD",
@@ -16,11 +17,12 @@ __all__ = [
     "Step",
     "console_progress",
     "cores",
-    "empty",
     "grid",
     "publish",
     "run",
     "split",
     "stored_results",
+    "unfinished",
+    "work_of",
     "workplace",
 ]

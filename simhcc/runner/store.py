@@ -252,40 +252,6 @@ def locked(folder: Path, name: str = "") -> Iterator[None]:
         lock.release()
 
 
-@contextmanager
-def workplace(folder: Path) -> Iterator[None]:
-    """Hold a folder for work that is not finished, which appears now if it was not there.
-
-    When the block ends it goes away, if it is empty by then. Raises `InputError` naming the process that holds it.
-    """
-    while True:
-        make_folder(folder)
-        try:
-            lock = hold(folder)
-        except InputError as error:
-            if not isinstance(error.__cause__, FileNotFoundError):
-                raise
-            continue  # its last holder took it away meanwhile
-        break
-    try:
-        yield
-    finally:
-        lock.release()
-        with suppress(OSError):  # another process may have taken it already
-            folder.rmdir()
-
-
-def empty(folder: Path) -> None:
-    """Remove everything from a folder that this process holds, but the lock."""
-    for path in folder.iterdir():
-        if path.name in (LOCK, HOLDER):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
 def hold(folder: Path, name: str = "") -> Lock:
     """Take the folder's lock, or raise `InputError` at once. The operating system frees it when a process dies."""
     path = folder / f"{name}{LOCK}"

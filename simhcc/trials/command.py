@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shlex
-import shutil
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from simhcc.engine.rng import uniforms
 from simhcc.errors import InputError
 from simhcc.inputs import ParameterSet, load_parameters
 from simhcc.inputs.trials import Trial, list_trials, load_trial
-from simhcc.runner import ProgressCallback, console_progress, publish
+from simhcc.runner import ProgressCallback, console_progress, publish, unfinished
 from simhcc.trials.design import HazardRatio
 from simhcc.trials.pools import Plan, fitted_level, plan, values_of
 from simhcc.trials.questions import (
@@ -225,28 +225,22 @@ def run_trials(request: Request, *, quiet: bool = False, say: Callable[[str], No
     trials = named(request.names)
     parameters = load_parameters()
     target = _target(request)
-    plans = [prepare(trial, parameters, request) for trial in trials]
-    work = None if target is None else target.parent / f".{target.name}.work"
-    if work is not None and work.exists() and not request.resume:
-        if not request.overwrite:
-            raise InputError(f"{target}, where an earlier run was interrupted", "--resume, or --overwrite", key="--out")
-        shutil.rmtree(work)
     progress = console_progress(quiet=quiet)
-    try:
+    with _working(target, request, say) as work:
+        plans = [prepare(trial, parameters, request) for trial in trials]
         results = tuple(
             _simulated(trial, ready, request, work, progress) for trial, ready in zip(trials, plans, strict=True)
         )
         folder = None if target is None else _write(target, results, request, parameters)
-    except BaseException:
-        if work is not None and work.exists():
-            if any(work.rglob("*.shard")):
-                say(f"what is finished is kept; to go on: {command_of(request)} --resume")
-            else:
-                shutil.rmtree(work, ignore_errors=True)
-        raise
-    if work is not None:
-        shutil.rmtree(work, ignore_errors=True)
     return Finished(results, folder)
+
+
+def _working(target: Path | None, request: Request, say: Callable[[str], None]) -> AbstractContextManager[Path | None]:
+    """The folder for unfinished pieces; None where nothing is written."""
+    if target is None:
+        return nullcontext()
+    again = f"{command_of(request)} --resume"
+    return unfinished(target, resume=request.resume, overwrite=request.overwrite, again=again, say=say)
 
 
 def named(names: Sequence[str]) -> list[Trial]:

@@ -6,8 +6,8 @@ import datetime
 import json
 import math
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from simhcc.report import command as run_command
 from simhcc.report.record import currency_of, run_record, unpriced_drugs
 from simhcc.report.tables import unpriced_strategies
 from simhcc.report.terminal import broken_lines
-from simhcc.runner import console_progress, empty, publish, workplace
+from simhcc.runner import console_progress, publish, unfinished, work_of
 from simhcc.simulation import simulate
 from simhcc.uncertainty import deterministic, screening
 from simhcc.uncertainty.command import Kind, SensitivityRequest
@@ -88,24 +88,10 @@ def analyse(request: SensitivityRequest) -> Analysed:
     record["command"] = _command(request, outcome)
     record |= {"patients": question.patients, "strategies": {s.id: s.label.text() for s in scenario.strategies}}
     target = _target(request, scenario)
-    work = target.parent / f".{target.name}.work"
-    new_parents = [folder for folder in target.parents if not folder.exists()]
-    try:
-        with workplace(work):
-            try:
-                answer = _analyse_in(work, target, request, question, outcome, chosen, record)
-            except BaseException:
-                if not any(work.rglob("*.shard")):
-                    with suppress(OSError):
-                        empty(work)
-                raise
-            empty(work)
-    except BaseException:
-        with suppress(OSError):  # a folder that holds something stays
-            for folder in new_parents:
-                folder.rmdir()
-        raise
-    return answer
+    again = f"{record['command']} --out {shlex.quote(str(target))} --resume"
+    say = partial(print, file=sys.stderr)
+    with unfinished(target, resume=request.resume, overwrite=request.overwrite, again=again, say=say) as work:
+        return _analyse_in(work, target, request, question, outcome, chosen, record)
 
 
 def _analyse_in(
@@ -121,12 +107,6 @@ def _analyse_in(
     scenario = question.scenario
     if request.resume and (target / ANSWER).exists():
         return _finished_before(target, record)
-    if not request.resume and any(work.rglob("*.shard")):
-        if not request.overwrite:
-            raise InputError(
-                f"{target}, where an earlier analysis was interrupted", "--resume, or --overwrite", "--out"
-            )
-        empty(work)
     progress = console_progress(quiet=request.quiet)
 
     def run(rows: Mapping[str, Any], name: str) -> Any:
@@ -287,7 +267,7 @@ def _target(request: SensitivityRequest, scenario: Scenario) -> Path:
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         stem = f"{scenario.id}-{request.kind.value}-{stamp}"
         target, number = Path("results") / stem, 2
-        while target.exists():
+        while target.exists() or work_of(target).exists():
             target, number = Path("results") / f"{stem}-{number}", number + 1
         return target
     target = request.out

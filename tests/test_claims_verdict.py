@@ -193,3 +193,26 @@ def test_a_surface_follows_two_numbers() -> None:
     expected = np.outer(up, across) - 0.25
     assert np.abs(centre - expected).max() < 0.02
     assert chance[0, 0] < 0.01 and chance[-1, -1] > 0.99
+
+
+def test_estimates_in_words() -> None:
+    from simhcc.claims.registry import Estimand
+    from simhcc.claims.words import number, probability_text
+
+    points = Estimand("difference", "os_60m")
+    assert number(0.0312, points) == "3.1 points"
+    assert number(-0.0001, points) == "0.0 points"
+    assert number(0.153, Estimand("value", "os_60m")) == "15.3 %"
+    assert number(-1.25, Estimand("difference", "os_rmst_60")) == "-1.25 months"
+    assert number(-1234.0, Estimand("difference", "net_benefit")) == "-1,234 CNY"
+    assert number(0.62, Estimand("hazard_ratio", "pfs")) == "0.62"
+    assert [probability_text(p) for p in (0.0, 0.5, 1.0)] == ["<0.005", "0.50", ">0.995"]
+
+
+def test_luck_of_the_mean_alone_can_leave_a_claim_open() -> None:
+    # All draws on one side, but within two standard errors of the limit: by hand, P moves from 1 to 0.
+    flat = np.full(DRAWS, 0.1)
+    near = v.judge(flat, flat, ABOVE_0, 0.9, mean_error=0.06)
+    assert near.verdict == v.UNDETERMINED
+    assert near.mcse == pytest.approx(math.hypot(v.probability(flat > 0)[1], 0.5))
+    assert v.judge(flat, flat, ABOVE_0, 0.9, mean_error=0.04).verdict == v.SUPPORTED

@@ -319,7 +319,7 @@ def _needed(experiment: Experiment, components: Sequence[Component]) -> Experime
     """The experiment with the strategies only that the components name."""
     names: set[str] = set()
     for component in components:
-        if component.experiment == experiment.id or experiment.id in component.estimand.over:
+        if experiment.id in (component.experiment, component.estimand.best_in, *component.estimand.over):
             names |= {component.estimand.of, *component.estimand.against}
     strategies = tuple(s for s in experiment.strategies if s.id in names)
     ids = [s.id for s in strategies]

@@ -132,7 +132,7 @@ def wanted_by(experiment: Experiment, components: Iterable[Component]) -> Wanted
     marks: dict[str, None] = {}
     for component in components:
         estimand = component.estimand
-        if component.experiment != experiment.id and experiment.id not in estimand.over:
+        if experiment.id not in (component.experiment, estimand.best_in, *estimand.over):
             continue
         if estimand.scale == "ratio":
             endpoints[estimand.outcome] = None
@@ -379,8 +379,7 @@ def estimate(component: Component, ran: Mapping[str, Ran], parameters: Parameter
         other = estimand.against[0]
         if len(estimand.against) > 1:
             # The strategy that is best in expectation, the same in all draws.
-            means = {name: _value(one, estimand.outcome, name, parameters).estimate.mean() for name in estimand.against}
-            other = max(means, key=lambda name: means[name])
+            other = str(best_of(component, ran, parameters))
         return _difference(one, estimand.outcome, estimand.of, other, parameters)
     if estimand.kind == "margin":
         differences = [_difference(one, estimand.outcome, estimand.of, b, parameters) for b in estimand.against]
@@ -404,7 +403,7 @@ def best_of(component: Component, ran: Mapping[str, Ran], parameters: ParameterS
     estimand = component.estimand
     if estimand.kind != "difference" or len(estimand.against) < 2 or component.experiment is None:
         return None
-    one = ran[component.experiment]
+    one = ran[estimand.best_in or component.experiment]
     means = {name: _value(one, estimand.outcome, name, parameters).estimate.mean() for name in estimand.against}
     return max(means, key=lambda name: means[name])
 

@@ -206,6 +206,8 @@ class Estimand:
     outcome: str
     of: str = ""
     against: tuple[str, ...] = ()
+    best_in: str | None = None
+    """experiment in which the best of `against` is found; None for the component's own"""
     over: tuple[str, ...] = ()
     new_regimen: bool = False
     months: float | None = None
@@ -664,6 +666,14 @@ class _Reader:
                     (*path, "experiment"), f"the experiment {model.experiment!r}", one_of(experiments, model.experiment)
                 )
             places = (model.experiment,)
+        if estimand.best_in is not None:
+            if estimand.best_in not in experiments:
+                raise document.error(
+                    (*path, "estimand", "against", "in"),
+                    f"the experiment {estimand.best_in!r}",
+                    one_of(experiments, estimand.best_in),
+                )
+            places = (*places, estimand.best_in)
         for place in places:
             ids = [strategy.id for strategy in experiments[place].strategies]
             for key, names in (("of", (estimand.of,)), ("against", estimand.against)):
@@ -714,6 +724,7 @@ class _Reader:
             outcome=outcome,
             of=model.of or "",
             against=against,
+            best_in=model.against.get("in") if isinstance(model.against, dict) else None,
             over=tuple(model.over or ()),
             new_regimen=model.new_regimen,
             months=model.months,
@@ -724,11 +735,17 @@ class _Reader:
     def _against(self, path: tuple[Any, ...], value: Any) -> tuple[str, ...]:
         if isinstance(value, str):
             return (value,)
-        if isinstance(value, dict) and list(value) == ["best_of"] and isinstance(value["best_of"], list):
+        if (
+            isinstance(value, dict)
+            and {"best_of"} <= set(value) <= {"best_of", "in"}
+            and isinstance(value["best_of"], list)
+        ):
             names = value["best_of"]
             if len(names) >= 2 and all(isinstance(name, str) for name in names):
                 return tuple(names)
-        raise self.document.error(path, describe(value), "a strategy, or {best_of: [two or more strategies]}")
+        raise self.document.error(
+            path, describe(value), "a strategy, or {best_of: [two or more strategies], in: experiment}"
+        )
 
     def _check_outcome(self, path: tuple[Any, ...], outcome: str, ratio: bool) -> None:
         names = [endpoint.id for endpoint in ENDPOINTS]

@@ -8,6 +8,13 @@ from simhcc.claims.registry import Component, Estimand
 
 
 def number(value: float, estimand: Estimand, signed: bool = False) -> str:
+    """An estimate in its own words: percent, points, months, a ratio, money; no minus before a zero."""
+    text = _number(value, estimand, signed)
+    shown = text.split(" ", 1)[0].replace(",", "")
+    return text.removeprefix("-") if shown.startswith("-") and float(shown) == 0.0 else text
+
+
+def _number(value: float, estimand: Estimand, signed: bool = False) -> str:
     """An estimate in its own words: percent, points, months, a ratio, money."""
     if not np.isfinite(value):
         return "not estimable"

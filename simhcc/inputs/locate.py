@@ -18,6 +18,7 @@ FOLDERS = {
     "forecast": "scenarios/forecasts",
     "population": "params/populations",
     "trial": "params/trials",
+    "calibration": "params/calibration",
     "country": "params/countries",
 }
 

@@ -35,7 +35,7 @@ from simhcc.inputs.sources import SOURCES, Source, read_sources
 from simhcc.inputs.uncertainty import Floats, addressed, draw, purpose
 
 # Folders of params/ that hold something else than parameters for everybody.
-_OTHER_FOLDERS = ("trials", "populations", "countries", "posterior")
+_OTHER_FOLDERS = ("trials", "populations", "countries", "posterior", "calibration")
 
 
 class ParameterSet(Mapping[str, Parameter]):

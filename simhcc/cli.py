@@ -257,6 +257,49 @@ def voi(
 
 
 @app.command(
+    epilog="Example: simhcc calibrate advanced --out results/advanced-fit",
+    short_help="Fit the parameters that no trial reports to what trials reported.",
+)
+def calibrate(
+    modules: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODULE ...]", help="Modules of params/calibration (default: all).")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Results folder (default: results/calibration).")
+    ] = None,
+    store: Annotated[
+        bool, typer.Option("--store", help="Put the draws into ./params/posterior, where every run takes them from.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the interrupted calibration of --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --out.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Threads (default: all cores).")] = None,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Run on this Dask scheduler, for example tcp://host:8786.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Fit each module's parameters to its trials and write posterior draws, tables and figures.
+
+    A module takes the draws of the modules before it, fitted in the same command or stored before, and does not change
+    them. Prints each parameter's prior and posterior (prior-driven ones are marked) and each figure published and fitted.
+    """
+    with _errors(json_):
+        from simhcc.calibration import Request, run_calibration
+
+        say: Callable[[str], None] = (lambda text: None) if quiet else (lambda text: typer.echo(text, err=True))
+        request = Request(tuple(modules or ()), out, store, resume, overwrite, threads, dask)
+        found = run_calibration(request, quiet, say)
+        if json_:
+            typer.echo(json.dumps(found.as_object(), ensure_ascii=False, allow_nan=False))
+        else:
+            typer.echo(found.as_text(), nl=False)
+            typer.echo(f"\nResults: {found.folder}")
+            for path in found.stored:
+                typer.echo(f"Stored: {path}")
+
+
+@app.command(
     epilog="Example: simhcc check advanced --strategy stride --diagram stride.mmd",
     short_help="Show every number with its source, and each strategy in words.",
 )

@@ -72,9 +72,12 @@ def fit(x: Floats, y: Floats) -> Emulator:
     )
     relevance = np.clip(np.sqrt(effect / max(effect.max(), 1e-300)), _LEAST_SCALE, 1.0)
     second = _fit(x, y, centre, scale * relevance)
-    return second if np.trace(second.error / np.outer(second.unit, second.unit)) < np.trace(
-        first.error / np.outer(first.unit, first.unit)
-    ) else first
+    return (
+        second
+        if np.trace(second.error / np.outer(second.unit, second.unit))
+        < np.trace(first.error / np.outer(first.unit, first.unit))
+        else first
+    )
 
 
 def _fit(x: Floats, y: Floats, centre: Floats, scale: Floats) -> Emulator:

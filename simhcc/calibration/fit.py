@@ -12,7 +12,7 @@ of the runner and survives an interruption.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ WIDEN = 1.4
 FURTHEST = 3.5
 UPSTREAM_VECTORS = 60
 
+
 @dataclass(frozen=True)
 class Options:
     """Where a fit keeps its work, and what runs it."""
@@ -53,6 +54,18 @@ class Options:
     dask: str | None = None
     progress: ProgressCallback | None = None
     say: Callable[[str], None] = lambda text: None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A published figure predicted by a fit that did not see it: `drawn` (draws,) are what such a trial would report."""
+
+    trial: str
+    figure: str
+    observed: float
+    sd: float
+    drawn: Floats
+    ess: float
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,7 @@ class Fit:
     """by trial (2, figures): mean and sd over the posterior of simulated minus emulated, in sds of the published figure"""
     rounds: tuple[Mapping[str, Any], ...]
     upstream: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
 
     @property
     def draws(self) -> int:
@@ -112,8 +126,6 @@ def run_fit(
     effects = tuple(module.content.between_trials.effects)
     figures = tuple(figures_of(module, trial) for trial in module.trials)
     scales = Scales(module.between_sd, module.discrepancy_scale)
-    base = {**base, **{name: base[name] for name in module.content.held}}
-
     sampling = _sampling(module, figures, base, None, options)
     spread = _upstream_spread(module, figures, base, upstream, options)
     x_all: list[Floats] = []
@@ -141,7 +153,8 @@ def run_fit(
             sampling = _sampling(module, figures, {**base, **_centre(module, sample.mode)}, sample.mode, options)
         at = np.zeros(len(module.fitted)) if sample is None else sample.mean()[:-2]
         terms = tuple(
-            _term(module, one, sampling[one.trial.id], spread[one.trial.id], predict[one.trial.id], at) for one in figures
+            _term(module, one, sampling[one.trial.id], spread[one.trial.id], predict[one.trial.id], at)
+            for one in figures
         )
         like = log_likelihood(terms, {k: _without_effects(e, len(effects)) for k, e in predict.items()}, scales)
         sample = imis(
@@ -212,7 +225,64 @@ def _finished(
         emulator_miss={trial: np.stack([np.nanmean(m, axis=0), np.nanstd(m, axis=0)]) for trial, m in misses.items()},
         rounds=tuple(rounds),
         upstream=tuple(p.id for p in upstream),
+        left_out=tuple(_left_out(module, figures, terms, predict, sample, scales)),
     )
+
+
+def _left_out(
+    module: Module,
+    figures: tuple[Figures, ...],
+    terms: tuple[Term, ...],
+    predict: Mapping[str, emulators.Emulator],
+    sample: Sample,
+    scales: Scales,
+) -> Iterator[LeftOut]:
+    """Each trial's figures of an endpoint, its control arm's apart, predicted by a fit without them."""
+    wish = module.content.leave_one_out
+    if wish is None:
+        return
+    sizes, effects = module.content.simulation, len(module.content.between_trials.effects)
+    emulated = {k: _without_effects(e, effects) for k, e in predict.items()}
+    for number, (one, term) in enumerate(zip(figures, terms, strict=True)):
+        controls = {row.reference for row in one.rows if row.reference is not None}
+        hidden = np.array([row.endpoint == wish.endpoint and row.arm not in controls for row in one.rows])
+        hidden = np.concatenate([hidden, np.zeros(len(one.later), dtype=bool)])
+        if not hidden.any() or hidden.all():
+            continue
+        kept = _part(term, ~hidden)
+        others = {**emulated, one.trial.id: _columns_of(emulated[one.trial.id], ~hidden)}
+        like = log_likelihood([kept if t is term else t for t in terms], others, scales)
+        found = imis(
+            log_prior,
+            like,
+            lambda n, generator: generator.standard_normal((n, len(module.fitted) + 2)),
+            wanted=sizes.draws,
+            seed=sizes.seed + 100 + number,
+            start=sample.mode,
+        )
+        rng = np.random.default_rng([sizes.seed, 2000 + number])
+        x = found.resampled(sizes.draws, rng)
+        tau, delta = scales.tau(x[:, -2]), scales.delta(x[:, -1])
+        told = emulated[one.trial.id](x[:, :-2])
+        own = kept.effects(told[:, ~hidden], tau, delta, rng)
+        hides = _part(term, hidden)
+        mean = told[:, hidden] + own @ hides.jacobian.T
+        noise = rng.standard_normal(mean.shape) @ np.linalg.cholesky(hides.sampling + hides.error).T
+        drawn = mean + noise + delta[:, None] * rng.standard_normal(mean.shape)
+        for k, name in enumerate(hides.names):
+            sd = float(np.sqrt(hides.sampling[k, k]))
+            yield LeftOut(one.trial.id, name, float(hides.observed[k]), sd, drawn[:, k], found.ess)
+
+
+def _part(term: Term, keep: NDArray[np.bool_]) -> Term:
+    """Some figures of a term."""
+    square = np.ix_(keep, keep)
+    names = tuple(name for name, kept in zip(term.names, keep, strict=True) if kept)
+    return Term(term.trial, names, term.observed[keep], term.sampling[square], term.error[square], term.jacobian[keep])
+
+
+def _columns_of(predict: Callable[[Floats], Floats], keep: NDArray[np.bool_]) -> Callable[[Floats], Floats]:
+    return lambda z: predict(z)[:, keep]
 
 
 # -- steps ---------------------------------------------------------------------------------------------------------
@@ -287,8 +357,7 @@ def _term(
             ends = np.tile(np.concatenate([at, np.zeros(len(names))]), (2, 1))
             ends[0, size + k], ends[1, size + k] = -0.5, 0.5
             low, high = emulator(ends)
-            jacobian[:, k] = (high - low) / EFFECT_SD
-    weights = one.weights * module.entry(one.trial.id).weight
+            jacobian[:, k] = (high - low) / EFFECT_SD * module.entry(one.trial.id).wider
     # Luck is the same for all parameter vectors, so its error is one draw of what a trial of that many patients would have.
     smallest = min(a.n for a in one.trial.content.arms)
     luck = sampling * min(smallest / module.content.simulation.patients, 1.0)
@@ -296,7 +365,7 @@ def _term(
         one.trial.id,
         one.names,
         one.observed,
-        weighted(sampling, weights),
+        weighted(sampling, one.weights),
         luck + upstream + emulator.error,
         jacobian,
     )
@@ -314,7 +383,9 @@ def _sampling(
     module: Module, figures: tuple[Figures, ...], numbers: Mapping[str, Any], mode: Floats | None, options: Options
 ) -> dict[str, Floats]:
     sizes = module.content.simulation
-    options.say(f"{module.id}: repetitions of {len(figures)} trials {'at the first best fit' if mode is not None else ''}")
+    options.say(
+        f"{module.id}: repetitions of {len(figures)} trials {'at the first best fit' if mode is not None else ''}"
+    )
     return {
         one.trial.id: covariance(
             repetitions(one, numbers, module.content.between_trials.effects, sizes.replicates, sizes.seed), one.sds

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,8 +123,7 @@ def imis(
         root = _around(draws, weights, centre, spread)
         more = centre + rng.standard_normal((STEP_DRAWS, mode.size)) @ root.T
         parts = [
-            np.concatenate([part, _normal(more, c, r)])
-            for part, c, r in zip(parts[1:], centres, roots, strict=True)
+            np.concatenate([part, _normal(more, c, r)]) for part, c, r in zip(parts[1:], centres, roots, strict=True)
         ]
         draws = np.concatenate([draws, more])
         like = np.concatenate([like, _checked(log_likelihood(more))])
@@ -178,7 +178,7 @@ def _around(draws: Floats, weights: Floats, centre: Floats, metric: Floats) -> F
     return np.linalg.cholesky(0.9 * covariance + 0.1 * metric)
 
 
-def _normal(x: Floats, mean: Floats, root: Floats) -> Floats:
+def _normal(x: Floats, mean: Floats, root: NDArray[Any]) -> Floats:
     z = np.linalg.solve(root, (x - mean).T)
     constant = np.log(np.diag(root)).sum() + 0.5 * mean.size * math.log(2.0 * math.pi)
     density: Floats = -0.5 * np.sum(z * z, axis=0) - constant

@@ -66,7 +66,9 @@ class Figures:
 
     def natural(self, values: Floats) -> Floats:
         """Values (..., figures) from their scales back to months, shares and ratios."""
-        shares = np.array([*(row.statistic in ("landmark", "orr", "share") for row in self.rows), *(True for _ in self.later)])
+        shares = np.array(
+            [*(row.statistic in ("landmark", "orr", "share") for row in self.rows), *(True for _ in self.later)]
+        )
         back: Floats = np.where(shares, 1.0 / (1.0 + np.exp(-values)), np.exp(values))
         return back
 
@@ -103,7 +105,7 @@ def evaluate(
     trials: Sequence[Figures],
     base: Mapping[str, Any],
     values: Mapping[str, Floats],
-    effects: Mapping[str, Floats] | Mapping[str, Mapping[str, Floats]],
+    effects: Mapping[str, Mapping[str, Floats]],
     *,
     random_effects: Sequence[str],
     patients: int,
@@ -117,20 +119,16 @@ def evaluate(
 ) -> dict[str, Floats]:
     """Expected figures by trial, (vectors, figures) on their scales, for many parameter vectors with the same luck.
 
-    `base` holds all numbers, `values` those that differ between vectors, (vectors,) each; `effects` the log hazard ratios of
-    the trials' random effects, (vectors,) each, the same for all trials or by trial. A median that no trial would reach is NaN.
+    `base` holds all numbers, `values` those that differ between vectors, (vectors,) each; `effects` by trial the log
+    hazard ratios of its random effects, (vectors,) each. A median that no trial would reach is NaN.
     """
     count = len(next(iter(values.values())))
-    by_trial = {
-        one.trial.id: dict(effects[one.trial.id] if one.trial.id in effects else effects)  # type: ignore[arg-type]
-        for one in trials
-    }
     inputs = {
         "seed": seed,
         "patients": patients,
         "base": {key: np.asarray(value, np.float64) for key, value in base.items()},
         "values": dict(values),
-        "effects": by_trial,
+        "effects": {one.trial.id: dict(effects[one.trial.id]) for one in trials},
         "random_effects": list(random_effects),
         "trials": {
             one.trial.id: {
@@ -163,7 +161,9 @@ def shard(inputs: Mapping[str, Any], address: Mapping[str, Any]) -> dict[str, ND
     lo, hi = address["vectors"]
     trial = in_module(_trial(given["path"], given["user_dir"], given["sha256"]), inputs["random_effects"])
     values = {
-        key: np.broadcast_to(value, (hi - lo, *np.shape(value))) if key not in inputs["values"] else inputs["values"][key][lo:hi]
+        key: np.broadcast_to(value, (hi - lo, *np.shape(value)))
+        if key not in inputs["values"]
+        else inputs["values"][key][lo:hi]
         for key, value in inputs["base"].items()
     }
     effects = {key: value[lo:hi] for key, value in inputs["effects"][address["trial"]].items()}

@@ -20,7 +20,21 @@ from simhcc.distributions import Distribution
 from simhcc.errors import InputError
 from simhcc.inputs import Document, ParameterSet, Place, describe, find_input, list_inputs, nearest, one_of, read_yaml
 from simhcc.inputs.locate import at, file_name
-from simhcc.inputs.models import DISTRIBUTIONS, Id, Model, Seed, Size, Text, Texts, choice, is_number, refuse, validate
+from simhcc.inputs.models import (
+    DISTRIBUTIONS,
+    Id,
+    Interval,
+    Model,
+    Number,
+    Positive,
+    Seed,
+    Size,
+    Text,
+    Texts,
+    choice,
+    refuse,
+    validate,
+)
 from simhcc.inputs.trials import Trial, load_trial
 from simhcc.inputs.uncertainty import read_uncertainty
 from simhcc.inputs.units import UNITS
@@ -31,16 +45,12 @@ EFFECTS = ("early", "progression", "death")
 EDGE = 1e-9
 
 
-def _share_below_one(value: Any) -> Any:
-    if not is_number(value) or not 0.0 < value <= 1.0:
-        raise refuse(describe(value), "a weight above 0, at most 1")
-    return float(value)
-
-
 def _prior(value: Any) -> Any:
     kinds = (*DISTRIBUTIONS, "around")
     if not isinstance(value, dict) or len(value) != 1 or next(iter(value)) not in kinds:
-        expected = "a distribution, for example {lognormal: {ci95: [0.5, 2]}}, or {around: {parameter: ..., sd_log: ...}}"
+        expected = (
+            "a distribution, for example {lognormal: {ci95: [0.5, 2]}}, or {around: {parameter: ..., sd_log: ...}}"
+        )
         raise refuse(describe(value), expected)
     return value
 
@@ -79,9 +89,12 @@ class TrialEntryModel(Model):
     later_lines: Annotated[Literal["fit", "ignore"], BeforeValidator(choice("fit", "ignore"))] = "ignore"
     """whether the published shares with a later treatment are fitted"""
     leave_out: list[LeftOutModel] = Field(default_factory=list)
-    weight: Annotated[float, BeforeValidator(_share_below_one)] = 1.0
-    """below 1 where a trial's patients are part of another trial of the module too"""
+    wider: Positive = 1.0
+    """factor on the sd of its random effects, for a trial whose patients or criteria are known to differ"""
     why: Text | None = None
+    """reason of `wider`"""
+    explained: dict[str, Text] = Field(default_factory=dict)
+    """plain words for figures that the model misses, by the figure's name; printed where it does miss them"""
 
 
 class BetweenModel(Model):
@@ -105,6 +118,21 @@ class SimulationModel(Model):
     seed: Seed
 
 
+class FrozenModel(Model):
+    """A quantity that decides what is held out, written down before the held-out figures were predicted."""
+
+    value: Number
+    ci95: Interval
+    source: Text
+
+
+class LeaveOneOutModel(Model):
+    """Figures that are predicted from a fit without them, one trial at a time."""
+
+    endpoint: Text
+    why: Text
+
+
 class CalibrationModel(Model):
     """One module."""
 
@@ -118,6 +146,8 @@ class CalibrationModel(Model):
     parameters: dict[str, ParameterModel]
     held: dict[str, Text] = Field(default_factory=dict)
     trials: list[TrialEntryModel]
+    frozen: dict[str, FrozenModel] = Field(default_factory=dict)
+    leave_one_out: LeaveOneOutModel | None = None
     note: Text | None = None
 
 
@@ -213,7 +243,9 @@ def load_module(id_or_path: str, parameters: ParameterSet, user_dir: str | Path 
     for position, module in enumerate(content.after):
         known = list_inputs("calibration", user_dir)
         if module not in known or module == content.id:
-            raise document.error(("after", position), f"the module {module!r}", one_of([k for k in known if k != content.id]))
+            raise document.error(
+                ("after", position), f"the module {module!r}", one_of([k for k in known if k != content.id])
+            )
         if content.id in _after(known[module]):
             raise document.error(("after", position), f"{module}, which comes after {content.id}", "no circle")
     if not content.parameters:
@@ -225,7 +257,14 @@ def load_module(id_or_path: str, parameters: ParameterSet, user_dir: str | Path 
     fitted = tuple(_fitted(document, name, one, content, parameters) for name, one in content.parameters.items())
     between = _scalar(document, ("between_trials", "sd"), content.between_trials.sd, parameters)
     if between.uncertainty is None:
-        raise document.error(("between_trials", "sd"), f"{between.name}, which is fixed", "a parameter with a distribution")
+        raise document.error(
+            ("between_trials", "sd"), f"{between.name}, which is fixed", "a parameter with a distribution"
+        )
+    for name, frozen in content.frozen.items():
+        _scalar(document, ("frozen", name), name, parameters)
+        low, high = frozen.ci95
+        if not low <= frozen.value <= high:
+            raise document.error(("frozen", name), f"{frozen.value:g} outside {low:g} to {high:g}", "a value inside")
     discrepancy = _scalar(document, ("discrepancy_sd",), content.discrepancy_sd, parameters)
     _check_effects(document, ("between_trials", "effects"), content.between_trials.effects)
     trials = tuple(_trials(document, content, user_dir))
@@ -294,18 +333,28 @@ def _trials(document: Document, content: CalibrationModel, user_dir: str | Path 
         if trial.id in seen:
             raise document.error((*here, "id"), f"{trial.id} again", "each trial once")
         seen.add(trial.id)
+        if (entry.wider != 1.0) != (entry.why is not None):
+            raise document.error(here, "one of wider and why", "both, or neither")
+        names = {row.name for row in rows_of(trial)}
+        for name in entry.explained:
+            if name not in names:
+                raise document.error((*here, "explained", name), f"no figure called {name!r}", one_of(names, name))
         if entry.effects is not None:
             _check_effects(document, (*here, "effects"), entry.effects)
         for number, left_out in enumerate(entry.leave_out):
             if not any(matches(left_out, row) for row in rows_of(trial) if _fits(row)):
-                raise document.error((*here, "leave_out", number), "no fitted figure of the trial", "one that its file fits")
+                raise document.error(
+                    (*here, "leave_out", number), "no fitted figure of the trial", "one that its file fits"
+                )
         yield trial
 
 
 def fitted_rows(module: Module, trial: Trial) -> tuple[tuple[int, Row], ...]:
     """Figures of a trial that are fitted: (position among all its figures, figure)."""
     left_out = module.entry(trial.id).leave_out
-    return tuple((k, row) for k, row in enumerate(rows_of(trial)) if _fits(row) and not any(matches(o, row) for o in left_out))
+    return tuple(
+        (k, row) for k, row in enumerate(rows_of(trial)) if _fits(row) and not any(matches(o, row) for o in left_out)
+    )
 
 
 def _fits(row: Row) -> bool:

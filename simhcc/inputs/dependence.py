@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from simhcc.errors import InputError
 from simhcc.inputs.leaf import Parameter
 from simhcc.inputs.locate import file_name, yaml_files
 from simhcc.inputs.models import CorrelationModel, PosteriorModel, validate
-from simhcc.inputs.reader import Document, FrozenMap, KeyPath, Place, describe, nearest, read_yaml
+from simhcc.inputs.reader import Document, FrozenMap, KeyPath, Place, describe, nearest, one_of, read_yaml
 from simhcc.inputs.uncertainty import Floats, addressed
 from simhcc.inputs.units import UNITS, range_words
 
@@ -53,6 +53,8 @@ class Posterior:
     manifest: Mapping[str, Any]
     place: Place
     layer: int = 0
+    base: Mapping[str, float] = field(default_factory=dict)
+    """values of the parameters in a base case"""
 
     def rows(self, n: int, seed: int, first_iteration: int) -> NDArray[np.intp]:
         """The row of each iteration: a permutation of all rows, then another one, and so on.
@@ -136,8 +138,10 @@ def _read_group(document: Document, key: KeyPath, parameters: Mapping[str, Param
     )
 
 
-def read_posteriors(packaged: Path, own: Path | None, parameters: Mapping[str, Parameter]) -> list[Posterior]:
-    """The posterior files; a user's file takes the place of the packaged one of the same name."""
+def read_posteriors(
+    packaged: Path, own: Path | None, parameters: Mapping[str, Parameter], wanted: Collection[str] | None = None
+) -> list[Posterior]:
+    """The posterior files; a user's file takes the place of the packaged one of the same name. `wanted`: only these."""
     manifests: dict[str, tuple[Path, int]] = {}
     for layer, root in enumerate((packaged, own)):
         folder = root / "posterior" if root is not None else None
@@ -148,7 +152,7 @@ def read_posteriors(packaged: Path, own: Path | None, parameters: Mapping[str, P
                     raise InputError("draws without a manifest", f"{table.stem}.yaml beside it", file=file_name(table))
     posteriors: list[Posterior] = []
     taken: dict[str, str] = {}
-    for name in sorted(manifests):
+    for name in sorted(manifests if wanted is None else set(manifests) & set(wanted)):
         posterior = _read_posterior(name, *manifests[name], parameters)
         for position, parameter in enumerate(posterior.parameters):
             if parameter in taken:
@@ -190,7 +194,19 @@ def _read_posterior(name: str, path: Path, layer: int, parameters: Mapping[str, 
         raise document.error(
             ("draws",), f"{manifest.draws}, but {table.name} has {len(draws)} rows", "the number of rows"
         )
-    return Posterior(name, tuple(manifest.parameters), draws, digest, FrozenMap(document.tree), document.place(), layer)
+    base = dict(manifest.base or {})
+    for parameter, value in base.items():
+        key = ("base", parameter)
+        if parameter not in manifest.parameters:
+            raise document.error(key, parameter, one_of(manifest.parameters, parameter))
+        if parameters[parameter].is_vector:
+            raise document.error(key, f"{parameter}, which is a list of numbers", "parameters of one number")
+        limits = UNITS[parameters[parameter].unit]
+        if not limits.low <= value <= limits.high:
+            raise document.error(key, f"{value:g}", range_words(limits.low, limits.high))
+    return Posterior(
+        name, tuple(manifest.parameters), draws, digest, FrozenMap(document.tree), document.place(), layer, base
+    )
 
 
 def _columns(names: Sequence[str], parameters: Mapping[str, Parameter]) -> list[tuple[str, str]]:

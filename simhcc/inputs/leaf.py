@@ -198,3 +198,19 @@ def replaced_by(parameter: Parameter, document: Document, key: KeyPath, sources:
     changed = replace(changed, **{name: text for name, text in given.items() if text is not None})
     _check_grade(document, key, changed, sources)
     return changed
+
+
+def calibrated(parameter: Parameter, value: float, place: Place, run: str) -> Parameter:
+    """`parameter` at the base-case value of a posterior, from whose draws it is sampled from now on."""
+    return replace(
+        parameter,
+        value=value,
+        uncertainty=None,
+        grade="calibrated",
+        formula=None,
+        reason=None,
+        run=run,
+        recalled=False,
+        place=place,
+        replaces=parameter.place,
+    )

@@ -460,6 +460,10 @@ class PosteriorModel(Model):
     run: Text
     seed: Whole | None = None
     version: Text | None = None
+    inputs: Any = None
+    """fingerprints of what the draws were made from"""
+    base: dict[str, Number] | None = None
+    """value of each parameter in a base case; without it the values of the params files stand there"""
     targets: Any = None
     fit: Any = None
     note: Text | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from simhcc.inputs.dependence import (
     read_posteriors,
     refuse_two_dependences,
 )
-from simhcc.inputs.leaf import Parameter, read_leaf, replaced_by
+from simhcc.inputs.leaf import Parameter, calibrated, read_leaf, replaced_by
 from simhcc.inputs.locate import file_name, packaged_folder, user_folder, yaml_files
 from simhcc.inputs.models import NAME_PATTERN, LeafModel
 from simhcc.inputs.money import conversion_rates
@@ -200,6 +200,7 @@ def load_parameters(
     extra_files: Sequence[str | Path] = (),
     overrides: Mapping[str, Any] | None = None,
     user_dir: str | Path | None = None,
+    posteriors: Collection[str] | None = None,
 ) -> ParameterSet:
     """Read all parameters for a country.
 
@@ -207,6 +208,7 @@ def load_parameters(
     `user_dir` (default: the working folder); `extra_files`; `overrides` (see `ParameterSet.override`). Inside a layer a
     name defined twice is refused. In a user's or extra file a name that is not packaged must say `new: true`. Money in
     another currency than the country's needs a rate (`simhcc.inputs.money`).
+    `posteriors` names the posterior files to use (default: all of them).
     Raises InputError with file, line and key for anything wrong.
     """
     packaged, own = packaged_folder("params"), user_folder("params", user_dir)
@@ -227,9 +229,15 @@ def load_parameters(
     _refuse_nested(parameters)
     _refuse_shared_addresses(parameters)
     groups = read_correlations(packaged, own, parameters)
-    posteriors = read_posteriors(packaged, own, parameters)
-    refuse_two_dependences(groups, posteriors)
-    found = ParameterSet(parameters, reader.sources, groups, posteriors, country, reader.files)
+    joint = read_posteriors(packaged, own, parameters, posteriors)
+    refuse_two_dependences(groups, joint)
+    for posterior in joint:
+        parameters |= {
+            name: calibrated(parameters[name], value, posterior.place, str(posterior.manifest["run"]))
+            for name, value in posterior.base.items()
+            if parameters[name].layer <= posterior.layer
+        }
+    found = ParameterSet(parameters, reader.sources, groups, joint, country, reader.files)
     conversion_rates(found)
     return found.override(overrides) if overrides else found
 

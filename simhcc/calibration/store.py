@@ -1,0 +1,149 @@
+"""The posterior of a module as files: a table of draws and its manifest, as `params/posterior/` holds them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from ruamel.yaml import YAML
+
+import simhcc
+from simhcc.calibration.fit import Fit
+from simhcc.calibration.specification import Module
+from simhcc.inputs import ParameterSet, Place, Posterior
+from simhcc.pathway import risk
+from simhcc.population import load_population, sample_cohort
+from simhcc.trials.pools import fitted_level, of_patients
+
+Floats = NDArray[np.float64]
+
+LEVEL_PATIENTS = 2048
+PRIOR_DRIVEN = 0.8
+"""posterior sd over prior sd above which a parameter is called prior-driven (analysis plan, section 1)"""
+
+
+def columns(fit: Fit, parameters: ParameterSet) -> tuple[dict[str, Floats], dict[str, float]]:
+    """Draws of everything that a fit decides, by parameter, and the base case of each.
+
+    Fitted parameters, held ones at their values, the sd between trials, and the levels of the fitted trials.
+    """
+    module = fit.module
+    draws = dict(fit.values)
+    base = fit.centre()
+    for name in module.content.held:
+        value = float(parameters[name].base())
+        draws[name], base[name] = np.full(fit.draws, value), value
+    spread = module.content.between_trials.sd
+    draws[spread], base[spread] = fit.tau, float(fit.tau.mean())
+    for trial in module.trials:
+        for k, effect in enumerate(module.content.between_trials.effects):
+            if effect not in module.effects(trial.id):
+                continue
+            drawn = fit.effects[trial.id][:, k]
+            level = trial.content.level
+            if effect == "early" and level is not None and level.early_mass is not None:
+                # The trial's file knows its level as the mean mass of early recurrence of its patients.
+                drawn = np.exp(drawn + _log_mass(fit, trial, parameters))
+                draws[level.early_mass], base[level.early_mass] = drawn, float(np.exp(np.log(drawn).mean()))
+                continue
+            name = fitted_level(trial.id, effect)
+            if name in parameters:
+                draws[name], base[name] = drawn, float(drawn.mean())
+    return draws, base
+
+
+def _log_mass(fit: Fit, trial: Any, parameters: ParameterSet) -> Floats:
+    """Log of the mean mass of early recurrence that the trial's patients would have by their burden alone, by draw."""
+    numbers = parameters.base_values()
+    population = load_population(trial.content.population, trial.user_dir)
+    cohort = dict(sample_cohort(population, numbers, LEVEL_PATIENTS, fit.module.content.simulation.seed).attributes)
+    cohort |= {"clearances": np.zeros(LEVEL_PATIENTS), "trial_log_early": np.zeros(LEVEL_PATIENTS)}
+    expression = risk.early_mass(after_conversion=False)
+    found = np.empty(fit.draws)
+    for k in range(fit.draws):
+        here: dict[str, Any] = {**numbers, **{name: float(value[k]) for name, value in fit.values.items()}}
+        found[k] = np.log(np.exp(of_patients(expression, cohort, here)).mean())
+    return found
+
+
+def as_posterior(fit: Fit, parameters: ParameterSet) -> Posterior:
+    """The fit as the modules after it, and a PSA, take it."""
+    draws, base = columns(fit, parameters)
+    table = np.column_stack(list(draws.values()))
+    place = Place(f"calibration of {fit.module.id}", 0)
+    return Posterior(fit.module.id, tuple(draws), table, "", {"run": command(fit.module)}, place, 3, base)
+
+
+def command(module: Module) -> str:
+    """The command that makes a posterior again."""
+    return f"simhcc calibrate {' '.join([*module.content.after, module.id])}"
+
+
+def write_posterior(fit: Fit, parameters: ParameterSet, folder: Path) -> tuple[Path, Path]:
+    """Write MODULE.csv and MODULE.yaml into a folder; the manifest says what the draws were made from."""
+    draws, base = columns(fit, parameters)
+    lines = [",".join(draws)]
+    lines += [",".join(f"{x:.5g}" for x in row) for row in np.column_stack(list(draws.values()))]
+    raw = ("\n".join(lines) + "\n").encode()
+    manifest = {
+        "parameters": list(draws),
+        "draws": fit.draws,
+        "sha256": hashlib.sha256(raw).hexdigest(),
+        "run": command(fit.module),
+        "seed": fit.module.content.simulation.seed,
+        "version": simhcc.__version__,
+        "inputs": fingerprints(fit.module, parameters),
+        "base": {name: float(f"{value:.5g}") for name, value in base.items()},
+        "targets": {f.trial.id: list(f.names) for f in fit.figures},
+        "fit": summary(fit),
+    }
+    text = io.StringIO()
+    yaml = YAML()
+    yaml.width = 120
+    yaml.default_flow_style = None
+    yaml.dump(manifest, text)
+    folder.mkdir(parents=True, exist_ok=True)
+    table, note = folder / f"{fit.module.id}.csv", folder / f"{fit.module.id}.yaml"
+    # The table first: a manifest whose table does not fit it is refused by its digest.
+    table.write_bytes(raw)
+    note.write_text("# Written by simhcc calibrate; do not edit.\n" + text.getvalue(), encoding="utf-8")
+    return table, note
+
+
+def fingerprints(module: Module, parameters: ParameterSet) -> dict[str, Any]:
+    """SHA-256 of the calibration file, its trial files, and the numbers that stood before the fit."""
+    return {
+        "calibration": module.document.sha256,
+        "numbers": parameters.fingerprint(),
+        "trials": {trial.id: trial.document.sha256 for trial in module.trials},
+    }
+
+
+def summary(fit: Fit) -> dict[str, Any]:
+    """What a reader needs to judge a fit, as plain data."""
+    ratios = fit.shrinkage()
+    worst = {trial: float(f"{np.abs(miss[0]).max():.3g}") for trial, miss in fit.emulator_miss.items()}
+    return {
+        "effective_sample_size": round(fit.ess, 1),
+        "largest_weight": float(f"{fit.largest_weight:.3g}"),
+        "expected_unique_share": round(fit.expected_unique, 3),
+        "reached_aim": bool(fit.reached),
+        "discrepancy_sd": float(f"{fit.delta.mean():.3g}"),
+        "between_trials_sd": float(f"{fit.tau.mean():.3g}"),
+        "posterior_sd_over_prior_sd": {
+            name: float(f"{ratio:.3g}") for name, ratio in zip(fit.module.names, ratios, strict=True)
+        },
+        "prior_driven": [n for n, r in zip(fit.module.names, ratios, strict=True) if r > PRIOR_DRIVEN],
+        "largest_emulator_bias_in_sd": worst,
+        "rounds": [dict(r) for r in fit.rounds],
+    }
+
+
+def named(posteriors: Sequence[Posterior]) -> Mapping[str, Posterior]:
+    """Posteriors by id."""
+    return {posterior.id: posterior for posterior in posteriors}

@@ -178,6 +178,26 @@ def run_fit(
     return _finished(module, base, figures, terms, predict, sample, scales, rounds, upstream, options)
 
 
+def emulated_prior(
+    module: Module, base: Mapping[str, Any], options: Options
+) -> tuple[tuple[Term, ...], dict[str, Callable[[Floats], Floats]], Scales, tuple[Figures, ...]]:
+    """One round over the prior: the likelihood's terms, emulators without random effects, scales, and figures by trial."""
+    effects = tuple(module.content.between_trials.effects)
+    figures = tuple(figures_of(module, trial) for trial in module.trials)
+    sampling = _sampling(module, figures, base, None, options)
+    rng = np.random.default_rng([module.content.simulation.seed, 1])
+    x = _design(module, module.content.simulation.design, None, effects, rng)
+    found = _simulated(module, figures, base, x, "round-1", options)
+    predict = {one.trial.id: _emulator(module, one, x, found[one.trial.id]) for one in figures}
+    at = np.zeros(len(module.fitted))
+    terms = tuple(
+        _term(module, one, sampling[one.trial.id], np.zeros_like(sampling[one.trial.id]), predict[one.trial.id], at)
+        for one in figures
+    )
+    plain = {trial: _without_effects(e, len(effects)) for trial, e in predict.items()}
+    return terms, plain, Scales(module.between_sd, module.discrepancy_scale), figures
+
+
 def _finished(
     module: Module,
     base: Mapping[str, Any],

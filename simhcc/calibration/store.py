@@ -26,6 +26,9 @@ LEVEL_PATIENTS = 2048
 PRIOR_DRIVEN = 0.8
 """posterior sd over prior sd above which a parameter is called prior-driven (analysis plan, section 1)"""
 
+LEFT_OUT_QUANTILES = tuple(np.round(np.linspace(0.025, 0.975, 39), 3).tolist())
+"""quantiles of a left-out figure's prediction that are kept, on its scale"""
+
 
 def columns(fit: Fit, parameters: ParameterSet) -> tuple[dict[str, Floats], dict[str, float]]:
     """Draws of everything that a fit decides, by parameter, and the base case of each.
@@ -44,7 +47,7 @@ def columns(fit: Fit, parameters: ParameterSet) -> tuple[dict[str, Floats], dict
         for k, effect in enumerate(module.content.between_trials.effects):
             if effect not in module.effects(trial.id):
                 continue
-            drawn = fit.effects[trial.id][:, k]
+            drawn = fit.effects[trial.id][:, k] * module.entry(trial.id).wider
             level = trial.content.level
             if effect == "early" and level is not None and level.early_mass is not None:
                 # The trial's file knows its level as the mean mass of early recurrence of its patients.
@@ -140,6 +143,16 @@ def summary(fit: Fit) -> dict[str, Any]:
         },
         "prior_driven": [n for n, r in zip(fit.module.names, ratios, strict=True) if r > PRIOR_DRIVEN],
         "largest_emulator_bias_in_sd": worst,
+        "left_out": [
+            {
+                "trial": one.trial,
+                "figure": one.figure,
+                "published": float(f"{one.observed:.5g}"),
+                "sd": float(f"{one.sd:.4g}"),
+                "quantiles": [float(f"{q:.5g}") for q in np.quantile(one.drawn, LEFT_OUT_QUANTILES)],
+            }
+            for one in fit.left_out
+        ],
         "rounds": [dict(r) for r in fit.rounds],
     }
 

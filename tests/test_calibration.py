@@ -1,0 +1,326 @@
+"""Calibration: the sampler, the emulator and the likelihood against closed forms; files; recovery of known parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binom, multivariate_normal
+
+from simhcc.calibration import command, emulator, load_module
+from simhcc.calibration.imis import imis, systematic
+from simhcc.calibration.likelihood import Scales, Term, log_prior
+from simhcc.calibration.recovery import Recovery, recover
+from simhcc.calibration.sampling import covariance
+from simhcc.errors import InputError, ModelError
+from simhcc.inputs import ParameterSet, load_parameters
+from simhcc.inputs.parameters import load_parameters as load
+
+CRY_WOLF = 1e-6
+
+
+@pytest.fixture(scope="module")
+def numbers() -> ParameterSet:
+    return load_parameters(posteriors=())
+
+
+# -- the sampler ---------------------------------------------------------------------------------------------------
+
+
+def linear(d: int, figures: int, seed: int):  # type: ignore[no-untyped-def]
+    """A linear model with normal errors, whose posterior is known: its functions, mean and covariance."""
+    rng = np.random.default_rng(seed)
+    matrix, sd = rng.normal(size=(figures, d)), 0.5
+    y = matrix @ rng.normal(size=d) + sd * rng.normal(size=figures)
+    precision = np.eye(d) + matrix.T @ matrix / sd**2
+    covariance_ = np.linalg.inv(precision)
+    mean = covariance_ @ matrix.T @ y / sd**2
+    return (lambda x: -0.5 * np.sum((y - x @ matrix.T) ** 2, axis=1) / sd**2), mean, covariance_
+
+
+@pytest.mark.parametrize("d", [2, 20])
+def test_imis_gives_the_posterior_of_a_linear_model(d: int) -> None:
+    like, mean, known = linear(d, 2 * d, seed=d)
+    found = imis(log_prior, like, lambda n, rng: rng.standard_normal((n, d)), wanted=400, seed=1)
+    assert found.reached and found.ess > 400
+    sd = np.sqrt(np.diag(known))
+    # Five standard errors of a mean from that many effective draws: one false alarm in a million and more.
+    assert np.abs((found.mean() - mean) / sd).max() < 5.0 / math.sqrt(found.ess)
+    assert np.abs(np.sqrt(np.diag(found.covariance())) / sd - 1.0).max() < 5.0 / math.sqrt(2.0 * found.ess)
+    assert np.abs(found.mode - mean).max() < 1e-3
+
+
+def test_imis_finds_two_separate_modes() -> None:
+    # Equal peaks at -2.5 and 2.5 of width 0.01: the normal at one mode never reaches the other, new components must.
+    def like(x: np.ndarray) -> np.ndarray:
+        return np.logaddexp(-0.5 * ((x[:, 0] - 2.5) / 0.01) ** 2, -0.5 * ((x[:, 0] + 2.5) / 0.01) ** 2)
+
+    found = imis(log_prior, like, lambda n, rng: rng.standard_normal((n, 1)), wanted=400, seed=3)
+    right = found.weights[found.draws[:, 0] > 0].sum()
+    assert found.reached and found.steps > 0
+    assert abs(right - 0.5) < 5.0 * 0.5 / math.sqrt(found.ess)
+
+
+def test_imis_refuses_an_impossible_target_and_a_likelihood_that_is_no_number() -> None:
+    def prior(n: int, rng: np.random.Generator) -> np.ndarray:
+        return rng.standard_normal((n, 1))
+
+    with pytest.raises(ModelError, match="no draw of the prior"):
+        imis(log_prior, lambda x: np.full(len(x), -np.inf), prior, wanted=10, seed=1)
+    with pytest.raises(ModelError, match="not a number"):
+        imis(log_prior, lambda x: np.full(len(x), np.nan), prior, wanted=10, seed=1)
+
+
+def test_systematic_resampling_gives_each_draw_its_share() -> None:
+    places = systematic(np.array([0.5, 0.25, 0.25, 0.0]), 1000, np.random.default_rng(0))
+    counts = np.bincount(places, minlength=4)
+    assert counts[3] == 0 and np.abs(counts[:3] - [500, 250, 250]).max() <= 1
+
+
+# -- the emulator --------------------------------------------------------------------------------------------------
+
+
+def test_emulator_reproduces_a_quadratic_and_knows_its_error() -> None:
+    rng = np.random.default_rng(1)
+
+    def truth(x: np.ndarray) -> np.ndarray:
+        return np.stack([1.0 + x[:, 0] - 0.5 * x[:, 1] * x[:, 2] + 0.2 * x[:, 3] ** 2, np.full(len(x), 3.0)], axis=1)
+
+    x, new = rng.standard_normal((150, 6)), rng.standard_normal((400, 6))
+    exact = emulator.fit(x, truth(x))
+    assert np.abs(exact(new) - truth(new)).max() < 0.02 and exact.explained[0] > 0.999
+    noise = 0.3 * rng.standard_normal((150, 2))
+    noisy = emulator.fit(x, truth(x) + noise)
+    # Errors at points left out hold the noise; they are no smaller than it and not much larger.
+    told = np.sqrt(np.diag(noisy.error))
+    assert np.all(told > 0.8 * 0.3) and np.all(told < 1.6 * 0.3)
+    smooth = np.sqrt(np.mean((noisy(new) - truth(new)) ** 2, axis=0))
+    assert np.all(smooth < told)
+
+
+# -- the likelihood ------------------------------------------------------------------------------------------------
+
+
+def one_term(rng: np.random.Generator) -> Term:
+    root = rng.normal(size=(4, 4))
+    return Term(
+        "t",
+        ("a", "b", "c", "d"),
+        rng.normal(size=4),
+        root @ root.T + np.eye(4),
+        0.1 * np.eye(4),
+        rng.normal(size=(4, 2)),
+    )
+
+
+def test_likelihood_is_the_normal_density_with_the_random_effects_integrated_out() -> None:
+    rng = np.random.default_rng(2)
+    term = one_term(rng)
+    predicted, tau, delta = rng.normal(size=(3, 4)), np.array([0.1, 0.5, 2.0]), np.array([0.2, 0.0, 1.0])
+    found = term.log_likelihood(predicted, tau, delta)
+    for k in range(3):
+        total = term.sampling + term.error + tau[k] ** 2 * term.jacobian @ term.jacobian.T + delta[k] ** 2 * np.eye(4)
+        assert found[k] == pytest.approx(multivariate_normal(predicted[k], total).logpdf(term.observed), abs=1e-10)
+    # Integration by brute force: average over many random effects.
+    effects = 0.5 * rng.standard_normal((200_000, 2))
+    own = term.sampling + term.error
+    inside = multivariate_normal(np.zeros(4), own).pdf(term.observed - predicted[1] - effects @ term.jacobian.T)
+    error = inside.std() / math.sqrt(len(inside)) / inside.mean()
+    assert abs(np.log(inside.mean()) - found[1]) < 6.0 * error
+
+
+def test_random_effects_given_the_data_are_those_of_a_joint_normal() -> None:
+    rng = np.random.default_rng(4)
+    term = one_term(rng)
+    predicted, tau, delta = rng.normal(size=(1, 4)), np.array([0.7]), np.array([0.3])
+    own = term.sampling + term.error + 0.09 * np.eye(4)
+    total = own + 0.49 * term.jacobian @ term.jacobian.T
+    gain = 0.49 * term.jacobian.T @ np.linalg.inv(total)
+    expected = gain @ (term.observed - predicted[0])
+    assert term.effects(predicted, tau, delta)[0] == pytest.approx(expected, abs=1e-10)
+    many = 40_000
+    drawn = term.effects(np.repeat(predicted, many, 0), np.repeat(tau, many), np.repeat(delta, many), rng)
+    known = 0.49 * np.eye(2) - gain @ term.jacobian * 0.49
+    assert np.abs(np.cov(drawn, rowvar=False) - known).max() < 6.0 * known.max() * math.sqrt(2.0 / many)
+
+
+def test_discrepancy_is_half_normal_and_tau_has_its_prior(numbers: ParameterSet) -> None:
+    module = load_module("advanced", numbers)
+    scales = Scales(module.between_sd, 0.15)
+    z = np.linspace(-3.0, 3.0, 7)
+    # P(|N| < x) = 2 Phi(x / s) - 1 is the score's own probability.
+    from scipy.special import ndtr
+
+    assert 2.0 * ndtr(scales.delta(z) / 0.15) - 1.0 == pytest.approx(ndtr(z), abs=1e-9)
+    assert module.between_sd.cdf(scales.tau(z)) == pytest.approx(ndtr(z), abs=1e-6)
+
+
+def test_covariance_keeps_published_standard_deviations() -> None:
+    rng = np.random.default_rng(0)
+    samples = rng.multivariate_normal([0.0, 0.0], [[1.0, 0.9], [0.9, 1.0]], size=4000)
+    found = covariance(samples, [0.2, None])
+    assert found[0, 0] == pytest.approx(0.04) and found[1, 1] == pytest.approx(samples[:, 1].var(ddof=1))
+    assert found[0, 1] / math.sqrt(found[0, 0] * found[1, 1]) == pytest.approx(0.9 * 0.98, abs=0.02)
+
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+SMALL = """\
+id: small
+title: A small module
+between_trials: {sd: heterogeneity.tau_advanced, effects: [progression]}
+discrepancy_sd: heterogeneity.discrepancy_sd
+simulation: {patients: 1024, design: 48, rounds: 1, draws: 60, replicates: 150, seed: 3}
+parameters:
+  systemic.progression_rate_stable_per_month:
+    prior: {lognormal: {sdlog: 0.3}}
+    identified_by: PFS
+  treatments.sintilimab_bev.progression_log_hr:
+    prior: {normal: {sd: 0.3}}
+    identified_by: PFS ratio
+trials:
+  - id: orient-32
+    leave_out:
+      - {endpoint: response, why: input}
+      - {endpoint: OS, why: not needed}
+"""
+
+
+def small(tmp_path: Path, text: str = SMALL) -> str:
+    path = tmp_path / "small.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+WRONG = [
+    (
+        "systemic.progression_rate_stable_per_month:",
+        "systemic.progresion_rate_stable_per_month:",
+        7,
+        "no parameter called",
+    ),
+    ("{lognormal: {sdlog: 0.3}}", "{lognormul: {sdlog: 0.3}}", 8, "a distribution"),
+    ("{normal: {sd: 0.3}}", "{normal: {sd: -0.3}}", 11, "prior"),
+    ("effects: [progression]", "effects: [progress]", 3, "'progress'"),
+    ("sd: heterogeneity.tau_advanced", "sd: heterogeneity.discrepancy_sd", 3, "which is fixed"),
+    ("  - id: orient-32", "  - id: orient-23", 14, "no trial called"),
+    ("{endpoint: OS, why", "{endpoint: OSS, why", 17, "no fitted figure"),
+    ("draws: 60", "draws: 0", 5, "from 1"),
+    ("    identified_by: PFS ratio\n", "", 10, "identified_by"),
+    (
+        "{normal: {sd: 0.3}}",
+        "{around: {parameter: tace.max_sessions, sd_log: frailty.sd_log}}",
+        11,
+        "tace.max_sessions",
+    ),
+    ("id: small", "id: small\nafter: [nowhere]", 2, "nowhere"),
+    ("title: A small module", "title: A small module\nextra: 1", 3, "extra"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line", "words"), WRONG)
+def test_wrong_files_are_refused_with_their_line(
+    old: str, new: str, line: int, words: str, tmp_path: Path, numbers: ParameterSet
+) -> None:
+    assert old in SMALL
+    with pytest.raises(InputError) as caught:
+        load_module(small(tmp_path, SMALL.replace(old, new, 1)), numbers)
+    assert words in str(caught.value)
+    assert caught.value.line == line and str(caught.value.file).endswith("small.yaml")
+
+
+def test_packaged_modules_can_be_read_and_run_in_their_order(numbers: ParameterSet) -> None:
+    order = command.list_modules()
+    assert order.index("advanced") < order.index("intermediate") < order.index("resectable")
+    for name in order:
+        module = load_module(name, numbers)
+        z = np.random.default_rng(0).standard_normal((5, len(module.fitted)))
+        values = module.values(z)
+        for k in range(5):
+            # Normal scores and values are each other's inverse.
+            assert module.scores({n: v[k] for n, v in values.items()}) == pytest.approx(z[k], abs=1e-5)
+
+
+def test_no_survival_contrast_of_held_out_trials_is_fitted(numbers: ParameterSet) -> None:
+    for name in ("intermediate", "resectable"):
+        module = load_module(name, numbers)
+        from simhcc.calibration.simulated import figures_of
+
+        for trial in module.trials:
+            for row in figures_of(module, trial).rows:
+                assert row.use == "fit"
+                assert not (row.endpoint == "OS" and row.statistic == "hr"), f"{trial.id}: {row.name}"
+
+
+# -- a whole fit ---------------------------------------------------------------------------------------------------
+
+
+def test_a_small_module_from_the_command_to_the_psa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "params" / "calibration").mkdir(parents=True)
+    small(tmp_path / "params" / "calibration")
+    monkeypatch.chdir(tmp_path)
+    request = command.Request(("small",), out=tmp_path / "out", store=True, threads=2)
+    found = command.run_calibration(request, quiet=True, say=lambda text: None)
+    fit = found.fits[0]
+    # The data speak: both parameters are better known afterwards, and the published ratio is met.
+    assert (fit.shrinkage() < 0.92).all()
+    told = json.loads(json.dumps(found.as_object()))["modules"][0]
+    for row in told["parameters"]:
+        assert row["information"] == ("prior-driven" if row["posterior_sd_over_prior_sd"] > 0.8 else "informed")
+    assert all(abs(row["residual"]) < 2.5 for row in told["targets"])
+    assert {p.suffix for p in (tmp_path / "out" / "small").iterdir()} >= {".png", ".svg", ".csv", ".json"}
+    # A PSA takes the draws with their correlations, a base case their centre, an override neither.
+    name = "treatments.sintilimab_bev.progression_log_hr"
+    numbers = load()
+    sample = numbers.sample(60, seed=1)
+    stored = np.sort(np.round(fit.values[name], 4))
+    assert np.sort(np.round(sample[name], 4)) == pytest.approx(stored, abs=2e-4)
+    pair = ("systemic.progression_rate_stable_per_month", name)
+    assert np.corrcoef(*(np.log(sample[pair[0]]), sample[pair[1]]))[0, 1] == pytest.approx(
+        np.corrcoef(np.log(fit.values[pair[0]]), fit.values[pair[1]])[0, 1], abs=1e-3
+    )
+    assert numbers[name].grade == "calibrated" and numbers[name].base() == pytest.approx(fit.centre()[name], rel=1e-4)
+    assert load(overrides={name: 0.1}).sample(3, seed=1)[name].tolist() == [0.1] * 3
+    assert load(posteriors=())[name].base() == 0.0
+    # Run again, it is the same; resumed from a folder that is complete, it is the same too.
+    again = command.run_calibration(dataclasses.replace(request, resume=True, store=False), True, lambda text: None)
+    assert np.array_equal(again.fits[0].x, fit.x)
+    with pytest.raises(InputError, match="results of job"):
+        command.run_calibration(dataclasses.replace(request, store=False), True, lambda text: None)
+
+
+def test_modules_after_a_missing_one_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "load_parameters", lambda **k: load(posteriors=()))
+    with pytest.raises(InputError, match="which has no posterior"):
+        command.run_calibration(command.Request(("intermediate",), tmp_path / "out"), True, lambda text: None)
+
+
+# -- recovery ------------------------------------------------------------------------------------------------------
+
+
+def coverage_is_nominal(found: Recovery) -> bool:
+    """Counts of intervals that hold the truth lie where those of a correct method lie but once in a million."""
+    repeats = len(found.truth)
+    low = binom.ppf(CRY_WOLF / 2, repeats, found.level)
+    return bool(np.all(found.covered.sum(axis=0) >= low))
+
+
+def test_parameters_simulated_from_the_model_are_recovered(tmp_path: Path, numbers: ParameterSet) -> None:
+    module = load_module(small(tmp_path), numbers)
+    found = recover(module, numbers.base_values(), 40)
+    assert coverage_is_nominal(found)
+    # And the intervals are worth having: truth and estimate go together.
+    assert np.corrcoef(found.truth[:, 0], found.mean[:, 0])[0, 1] > 0.6
+    assert found.sd.mean(axis=0).max() < 0.8
+
+    def misread(term: Term) -> Term:
+        # Figures read on a wrong scale, as by a ratio of 1.8.
+        return dataclasses.replace(term, observed=term.observed + 0.6)
+
+    assert not coverage_is_nominal(recover(module, numbers.base_values(), 40, tamper=misread))

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from simhcc.calibration.fit import Options, emulated_prior
 from simhcc.calibration.imis import imis
-from simhcc.calibration.likelihood import Term, log_likelihood, log_prior
+from simhcc.calibration.likelihood import Scales, Term, log_likelihood, log_prior
 from simhcc.calibration.sampling import repeated
 from simhcc.calibration.simulated import in_module
 from simhcc.calibration.specification import Module
-from simhcc.trials.pools import Pool, simulate_trial
+from simhcc.trials.pools import simulate_trial
 
 Floats = NDArray[np.float64]
 
@@ -66,8 +66,11 @@ def recover(
     seed: int = 1,
     options: Options | None = None,
     tamper: Callable[[Term], Term] = lambda term: term,
+    believed: Scales | None = None,
 ) -> Recovery:
-    """Simulate and fit `repeats` data sets. `tamper` changes the terms of the likelihood, to see the check fail.
+    """Simulate and fit `repeats` data sets.
+
+    `tamper` changes the terms of the likelihood, and `believed` the scales that it takes for true, to see the check fail.
 
     Emulators are fitted once, over the prior, and serve all repeats.
     """
@@ -104,9 +107,10 @@ def recover(
                 effects={effect: s[first:last] for effect, s in shift.items()},
                 threads=options.threads,
             )
-            for k in range(first, last):
-                told = repeated(_one_draw(pool, k - first), one.rows, one.later, 2, seed * 7919 + k)[0]
-                observed[one.trial.id][k] = told
+            # Repetition k of the pool takes draw k: one data set for each truth.
+            observed[one.trial.id][first:last] = repeated(
+                pool, one.positions, one.later, last - first, seed * 7919 + first
+            )
         observed[one.trial.id] += delta[:, None] * rng.standard_normal(observed[one.trial.id].shape)
     mean, sd, lower, upper = (np.empty((repeats, size)) for _ in range(4))
     tail = 0.5 * (1.0 - level)
@@ -114,7 +118,7 @@ def recover(
         mine = [tamper(replace(term, observed=observed[term.trial][k])) for term in terms]
         sample = imis(
             log_prior,
-            log_likelihood(mine, predict, scales),
+            log_likelihood(mine, predict, believed or scales),
             lambda n, generator: generator.standard_normal((n, size + 2)),
             wanted=200,
             seed=seed + k,
@@ -123,12 +127,6 @@ def recover(
         sd[k] = np.sqrt(np.diag(sample.covariance()))[:-2]
         lower[k], upper[k] = _quantiles(sample.draws[:, :-2], sample.weights, (tail, 1.0 - tail))
     return Recovery(module.names, x[:, :-2], mean, sd, lower, upper, level)
-
-
-def _one_draw(pool: Pool, k: int) -> Pool:
-    return replace(
-        pool, times={arm: times[k : k + 1] for arm, times in pool.times.items()}, shift=pool.shift[k : k + 1]
-    )
 
 
 def _quantiles(draws: Floats, weights: Floats, probabilities: tuple[float, ...]) -> Floats:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simhcc.calibration.sampling import logit, on_scale, repeated
+from simhcc.calibration.sampling import SHARES, logit, on_scale, repeated
 from simhcc.calibration.specification import Module, fitted_rows
 from simhcc.inputs import ParameterSet
 from simhcc.inputs.trials import Trial, load_trial
@@ -66,9 +66,7 @@ class Figures:
 
     def natural(self, values: Floats) -> Floats:
         """Values (..., figures) from their scales back to months, shares and ratios."""
-        shares = np.array(
-            [*(row.statistic in ("landmark", "orr", "share") for row in self.rows), *(True for _ in self.later)]
-        )
+        shares = np.array([*(row.statistic in SHARES for row in self.rows), *(True for _ in self.later)])
         back: Floats = np.where(shares, 1.0 / (1.0 + np.exp(-values)), np.exp(values))
         return back
 
@@ -90,7 +88,7 @@ def figures_of(module: Module, trial: Trial) -> Figures:
 
 def all_figures(trial: Trial) -> Figures:
     """All figures of a trial that the model predicts."""
-    chosen = [(k, row) for k, row in enumerate(rows_of(trial)) if row.missing is None]
+    chosen = [(k, row) for k, row in enumerate(rows_of(trial)) if row.missing is None and np.isfinite(row.published)]
     return Figures(trial, tuple(row for _, row in chosen), tuple(k for k, _ in chosen), ())
 
 
@@ -193,4 +191,4 @@ def repetitions(
     pool = simulate_trial(
         in_module(one.trial, random_effects), numbers, patients=POOL, seed=seed, luck=0, effects=dict(effects or {})
     )
-    return repeated(pool, one.rows, one.later, replicates, seed)
+    return repeated(pool, one.positions, one.later, replicates, seed)

@@ -67,6 +67,8 @@ class ParameterModel(Model):
 
     prior: Annotated[Any, BeforeValidator(_prior)] = None
     """default: the parameter's own distribution"""
+    centre: Number | None = None
+    """value to which the prior belongs, where the params file's own has already been moved towards the targets"""
     identified_by: Text
 
 
@@ -289,18 +291,28 @@ def _fitted(
     parameter = _scalar(document, here, name, parameters)
     place = document.place(here)
     if one.prior is None:
+        if one.centre is not None:
+            raise document.error((*here, "centre"), "a centre without a prior", "prior: and a distribution")
         uncertainty = parameter.uncertainty
         if uncertainty is None:
             raise document.error(here, f"{name}, which is fixed, without a prior", "prior: and a distribution")
         written = f"{uncertainty.kind} {dict(uncertainty.given)} (its own)"
         return Fitted(name, uncertainty.marginals[0], None, 0.0, written, one.identified_by, place)
     kind = next(iter(one.prior))
+    if one.centre is not None and kind == "around":
+        raise document.error((*here, "centre"), "a centre of a prior around another parameter", "no such key")
     if kind != "around":
-        value = parameter.value
+        value = parameter.value if one.centre is None else one.centre
         uncertainty = read_uncertainty(document, (*here, "prior"), one.prior, value, parameter.unit)
         assert uncertainty is not None
         return Fitted(
-            name, uncertainty.marginals[0], None, 0.0, f"{kind} {dict(uncertainty.given)}", one.identified_by, place
+            name,
+            uncertainty.marginals[0],
+            None,
+            0.0,
+            f"{kind} {dict(uncertainty.given)} at {value:g}",
+            one.identified_by,
+            place,
         )
     around = validate(AroundModel, document, (*here, "prior", "around"), "a prior around another parameter")
     before = list(content.parameters)[: list(content.parameters).index(name)]

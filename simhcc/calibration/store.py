@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ruamel.yaml import YAML
 
 import simhcc
 from simhcc.calibration.fit import Fit
@@ -105,16 +104,13 @@ def write_posterior(fit: Fit, parameters: ParameterSet, folder: Path) -> tuple[P
         "targets": {f.trial.id: list(f.names) for f in fit.figures},
         "fit": summary(fit),
     }
-    text = io.StringIO()
-    yaml = YAML()
-    yaml.width = 120
-    yaml.default_flow_style = None
-    yaml.dump(manifest, text)
     folder.mkdir(parents=True, exist_ok=True)
     table, note = folder / f"{fit.module.id}.csv", folder / f"{fit.module.id}.yaml"
     # The table first: a manifest whose table does not fit it is refused by its digest.
     table.write_bytes(raw)
-    note.write_text("# Written by simhcc calibrate; do not edit.\n" + text.getvalue(), encoding="utf-8")
+    # JSON is YAML too, and needs no writer of its own.
+    text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
+    note.write_text("# Written by simhcc calibrate; do not edit.\n" + text + "\n", encoding="utf-8")
     return table, note
 
 

@@ -300,6 +300,47 @@ def calibrate(
 
 
 @app.command(
+    epilog="Example: simhcc validate --out docs",
+    short_help="Set every trial's published figures beside what the calibrated model predicts.",
+)
+def validate(
+    trials: Annotated[
+        list[str] | None, typer.Argument(metavar="[TRIAL ...]", help="Ids or paths of trials (default: all).")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of validation.md and its tables and figures.")
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Draws of the posterior.")] = 200,
+    replicates: Annotated[int, typer.Option(help="Simulated trials.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the interrupted validation of --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --out.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Threads (default: all cores).")] = None,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Run on this Dask scheduler, for example tcp://host:8786.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the summary.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Predict every trial with the stored posterior and write the validation report.
+
+    Fitted figures with their residuals, held-out survival scored beside naive forecasters, first-line survival left out one
+    trial at a time, effects that are not proportional, every miss by name. Results go to results/validation by default.
+    """
+    with _errors(json_):
+        from simhcc.calibration.validation_report import Request, run_validation
+
+        say: Callable[[str], None] = (lambda text: None) if quiet else (lambda text: typer.echo(text, err=True))
+        request = Request(tuple(trials or ()), out, draws, replicates, seed, resume, overwrite, threads, dask)
+        found = run_validation(request, quiet, say)
+        if json_:
+            typer.echo(json.dumps(found.as_object(), ensure_ascii=False, allow_nan=False))
+        else:
+            typer.echo(found.as_text(), nl=False)
+            typer.echo(f"\nReport: {found.page}")
+
+
+@app.command(
     epilog="Example: simhcc check advanced --strategy stride --diagram stride.mmd",
     short_help="Show every number with its source, and each strategy in words.",
 )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, multivariate_normal
 
-from simhcc.calibration import command, emulator, load_module
+from simhcc.calibration import command, emulator, load_module, scores
 from simhcc.calibration.imis import imis, systematic
 from simhcc.calibration.likelihood import Scales, Term, log_prior
 from simhcc.calibration.recovery import Recovery, recover
@@ -326,3 +326,37 @@ def test_parameters_simulated_from_the_model_are_recovered(tmp_path: Path, numbe
     # No discrepancy and hardly any spread between trials, where the data have both.
     sure = Scales(LogNormal(math.log(0.02), 0.1), 1e-3)
     assert not coverage_is_nominal(recover(module, numbers.base_values(), 40, tamper=overconfident, believed=sure))
+
+
+# -- scores --------------------------------------------------------------------------------------------------------
+
+
+def test_crps_of_draws_and_of_a_normal_agree_with_their_definitions() -> None:
+    # Two draws, 0 and 2, observed 1: mean distance 1, mean distance between draws (0 + 2 + 2 + 0) / 4 = 1, so 1 - 1 / 2.
+    assert scores.crps_sample(np.array([0.0, 2.0]), 1.0) == pytest.approx(0.5)
+    # One value scores its error.
+    assert scores.crps_sample(np.array([3.0]), 1.0) == pytest.approx(2.0)
+    # A standard normal observed at 0: (sqrt 2 - 1) / sqrt pi.
+    assert scores.crps_normal(0.0, 1.0, 0.0) == pytest.approx((math.sqrt(2.0) - 1.0) / math.sqrt(math.pi))
+    many = np.random.default_rng(0).normal(0.2, 0.5, 200_000)
+    assert scores.crps_sample(many, -0.3) == pytest.approx(scores.crps_normal(0.2, 0.5, -0.3), abs=0.005)
+
+
+def test_coverage_limits_are_binomial() -> None:
+    # Of four 95 % intervals two hits have probability 0.0140 and fewer, so three is the least that passes at 5 %.
+    assert scores.least_coverage(4, 0.95) == 3
+    assert binom.cdf(2, 4, 0.95) < 0.05 < binom.cdf(3, 4, 0.95)
+    assert scores.least_coverage(4, 0.50) == 0
+    assert scores.inside(np.arange(101.0), 50.0, 0.5) and not scores.inside(np.arange(101.0), 90.0, 0.5)
+
+
+def test_power_of_a_forecaster_is_schoenfelds() -> None:
+    # Events for 80 % power at 0.7 and one-sided 2.5 %: 4 (1.96 + 0.8416)^2 / (log 0.7)^2 = 246.8.
+    assert scores.power(0.7, 246.8, 0.5) == pytest.approx(0.80, abs=0.001)
+    assert scores.power(1.0, 300.0, 0.5) == pytest.approx(0.025)
+
+
+def test_naive_forecasters_are_those_of_the_analysis_plan() -> None:
+    ones = scores.naive_forecasters(0.66)
+    assert [one.hr for one in ones] == [1.0, 0.66, 0.85]
+    assert ones[0].score(0.0, 0.1) < ones[1].score(0.0, 0.1)

@@ -4,4 +4,14 @@ from simhcc.calibration.command import Found, Request, run_calibration
 from simhcc.calibration.fit import Fit, Options, run_fit
 from simhcc.calibration.specification import Module, list_modules, load_module
 
-__all__ = ["Fit", "Found", "Module", "Options", "Request", "list_modules", "load_module", "run_calibration", "run_fit"]
+__all__ = [
+    "Fit",
+    "Found",
+    "Module",
+    "Options",
+    "Request",
+    "list_modules",
+    "load_module",
+    "run_calibration",
+    "run_fit",
+]

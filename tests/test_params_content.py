@@ -69,7 +69,7 @@ def numbers(country: str) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(PARAMS.rglob("*.yaml")):
         parts = path.relative_to(PARAMS).parts
-        if parts[0] in ("trials", "populations", "posterior", "sources.yaml", "correlations.yaml"):
+        if parts[0] in ("trials", "populations", "posterior", "calibration", "sources.yaml", "correlations.yaml"):
             continue
         if parts[0] == "countries" and parts[1] != country:
             continue

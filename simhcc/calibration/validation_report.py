@@ -494,7 +494,8 @@ def _held_out(found: Validation) -> list[str]:
         scored = ", ".join(f"{value:.3f} ({name})" for name, value in brier.items())
         lines += [
             f"{v.trial}, {v.figure}: published as *{v.words}*, without figures. Predicted ratio {v.predicted:.2f} "
-            f"({v.lower:.2f} to {v.upper:.2f}); probability of a result that is not significant {1.0 - v.model:.2f} (model), {told}. Brier score "
+            f"({v.lower:.2f} to {v.upper:.2f}); probability of a result that is not significant {1.0 - v.model:.2f} (model), "
+            f"{told}. Brier score "
             f"{scored}.",
             "",
         ]

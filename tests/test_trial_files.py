@@ -110,6 +110,7 @@ WRONG = {
     "alpha of two sides": ("alpha: 0.025", "alpha: 0.5", "one-sided"),
     "published look that is none": ("planned_hr: 0.7", "planned_hr: 0.7, published_fraction: 0.6", "one of the fractions"),
     "response as a contrast": (CONTRAST, CONTRAST.replace("OS", "response"), "hazard ratio of response"),
+    "months turned round": ("subgroup: heavy}", "subgroup: heavy, period: [12, 6]}", "two months that rise"),
     "subgroup nobody uses": ("subgroups:", "subgroups:\n  other: \"ecog >= 1\"", "which no figure uses"),
     "unknown criteria": ("response: {criteria: RECIST 1.1}", "response: {criteria: RECIST 2}", "RECIST 1.1"),
 }  # fmt: skip

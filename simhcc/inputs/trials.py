@@ -103,6 +103,14 @@ def _ratios(value: Any) -> Any:
     return tuple(float(part) for part in value)
 
 
+def _period(value: Any) -> Any:
+    if not isinstance(value, list) or len(value) != 2 or not all(is_number(part) for part in value):
+        raise refuse(describe(value), "two months, for example [12, 24]")
+    if not 0 <= value[0] < value[1]:
+        raise refuse(str(value), "two months that rise, for example [12, 24]")
+    return tuple(float(part) for part in value)
+
+
 def _fractions(value: Any) -> Any:
     words = "information fractions that rise to 1, for example [0.5, 1]"
     if not isinstance(value, list) or not value or not all(is_number(part) for part in value):
@@ -168,6 +176,14 @@ Ratios = Annotated[
     BeforeValidator(_ratios),
     WithJsonSchema({"type": "array", "items": {"type": "number", "exclusiveMinimum": 0}}),
 ]
+Period = Annotated[
+    Any,
+    BeforeValidator(_period),
+    WithJsonSchema(
+        {"type": "array", "items": {"type": "number", "minimum": 0}, "minItems": 2, "maxItems": 2,
+         "description": "Months after time zero: events after the first and up to the second."}
+    ),
+]  # fmt: skip
 Mix = Annotated[
     Any,
     BeforeValidator(_shares_by_name),
@@ -400,6 +416,8 @@ class ContrastModel(Model):
     use: Use
     analysis: Text | None = None
     subgroup: Text | None = None
+    period: Period | None = None
+    """the hazard ratio is that among events of these months"""
     derived: Text | None = None
     note: Text | None = None
 

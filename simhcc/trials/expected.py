@@ -67,7 +67,7 @@ def expected(pool: Pool) -> Expected:
     rows = rows_of(trial)
     values = np.full((len(rows), pool.draws), np.nan)
     reached = np.ones((len(rows), pool.draws))
-    ratios: dict[tuple[str, str, str, str, str | None], Floats] = {}
+    ratios: dict[tuple[object, ...], Floats] = {}
     for k, row in enumerate(rows):
         if row.missing is not None:
             continue
@@ -79,7 +79,7 @@ def expected(pool: Pool) -> Expected:
             values[k] = shifted(share, response_shift(pool, row))
             continue
         if row.kind == "contrast":
-            key = (row.arm, str(row.reference), row.endpoint, row.look, row.subgroup)
+            key = (row.arm, row.reference, row.endpoint, row.look, row.subgroup, row.period)
             if key not in ratios:
                 ratios[key] = _hazard_ratio(pool, arms, row, cutoff)
             values[k] = ratios[key]
@@ -159,6 +159,7 @@ def _hazard_ratio(pool: Pool, arms: Mapping[str, observe.Enrolled], row: Row, cu
         landmarks=(),
         tau=1.0,
         stratum=np.concatenate([a.strata for a in sides], axis=1),
+        period_edges=row.period or (),
         threads=1,
     )
-    return np.asarray(analysis.hazard_ratio)
+    return np.exp(analysis.period_log_hr[:, 0]) if row.period is not None else np.asarray(analysis.hazard_ratio)

@@ -123,6 +123,8 @@ def _ratios(axis: Any, trial: Trial, ratios: Sequence[Prediction]) -> None:
         if row.ci_low is not None and row.ci_high is not None:
             axis.plot([row.ci_low, row.ci_high], [place + 0.12] * 2, color="black", linewidth=1.2)
         group = f" [{row.subgroup}]" if row.subgroup is not None else ""
+        if row.period is not None:
+            group += f", months {row.period[0]:g}-{row.period[1]:g}"
         several = len({q.row.look for q in ratios if q.row.endpoint == row.endpoint}) > 1
         look = f", {row.look}" if several else ""
         arms = "" if len({(q.row.arm, q.row.reference) for q in ratios}) == 1 else f"{row.arm} : {row.reference}, "

@@ -175,6 +175,7 @@ def published(trial: Trial, question: SequentialModel) -> tuple[HazardRatio, tup
         for row in trial.content.contrasts
         if (row.endpoint, row.arm, row.reference) == (question.endpoint, question.arm, question.reference)
         and row.subgroup is None
+        and row.period is None
         and row.ci95 is not None
         and None not in row.ci95
     ]

@@ -311,6 +311,7 @@ class Comparison:
     subgroup: str | None
     arm: str
     reference: str
+    period: tuple[float, float] | None = None
 
 
 def comparisons(trial: Trial, rows: Sequence[Row]) -> dict[Comparison, list[int]]:
@@ -321,7 +322,7 @@ def comparisons(trial: Trial, rows: Sequence[Row]) -> dict[Comparison, list[int]
         if row.missing is not None or row.statistic in ("orr", "share"):
             continue
         if row.kind == "contrast":
-            key = Comparison(row.endpoint, row.look, row.subgroup, row.arm, str(row.reference))
+            key = Comparison(row.endpoint, row.look, row.subgroup, row.arm, str(row.reference), row.period)
             found.setdefault(key, []).append(k)
         else:
             waiting.append(k)
@@ -360,7 +361,9 @@ def analysed(pool: Pool, arms: Mapping[str, observe.Enrolled], keep_curves: bool
                     continue
                 longest = (cutoffs[comparison.look] - arms[rows[k].arm].entry.min(axis=1))[ok]
                 values[ok, k] = _statistic(rows[k], comparison, analysis, marks, longest)
-                if rows[k].kind == "contrast":
+                if rows[k].period is not None:
+                    events[ok, k] = analysis.period_events[:, 0].sum(axis=1)
+                elif rows[k].kind == "contrast":
                     z[ok, k] = -analysis.logrank_z
                     events[ok, k] = analysis.events.sum(axis=1)
     for k, row in enumerate(rows):
@@ -408,6 +411,7 @@ def compare(
         landmarks=landmarks,
         tau=tau,
         stratum=np.concatenate([side.strata for side in sides], axis=1)[ok],
+        period_edges=comparison.period or (),
         threads=1,
     )
     return analysis, ok
@@ -416,6 +420,8 @@ def compare(
 def _statistic(
     row: Row, comparison: Comparison, analysis: TrialAnalysis, marks: Sequence[float], longest: Floats
 ) -> Floats:
+    if row.period is not None:
+        return np.exp(analysis.period_log_hr[:, 0])
     if row.kind == "contrast":
         return np.asarray(analysis.hazard_ratio)
     side = 1 if row.arm == comparison.arm else 0

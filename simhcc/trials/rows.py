@@ -44,6 +44,8 @@ class Row:
     use: str
     missing: str | None
     verdict: str | None = None
+    period: tuple[float, float] | None = None
+    """months whose events a hazard ratio is about; None for all"""
 
     @property
     def name(self) -> str:
@@ -51,7 +53,8 @@ class Row:
         what = f"{self.statistic} {self.time_months:g}" if self.time_months is not None else self.statistic
         who = self.arm if self.reference is None else f"{self.arm} : {self.reference}"
         group = f" [{self.subgroup}]" if self.subgroup is not None else ""
-        return f"{who} {self.endpoint} {what}{group}"
+        months = f" months {self.period[0]:g}-{self.period[1]:g}" if self.period is not None else ""
+        return f"{who} {self.endpoint} {what}{group}{months}"
 
     def scale(self, value: Floats | float) -> Floats:
         """The scale on which errors are nearly normal: log for times and ratios, logit for shares."""
@@ -95,7 +98,14 @@ def _rows(trial: Trial) -> Iterator[Row]:
             None, band.value, None, None, band.confirmed, "band", None,
         )  # fmt: skip
     for position, verdict in enumerate(trial.content.verdicts):
-        if verdict.endpoint != RESPONSE:
+        if verdict.endpoint == RESPONSE:
+            for name in (verdict.arm, verdict.reference):
+                yield Row(
+                    "target", position, name, None, RESPONSE, "orr", None, _look(trial, RESPONSE), None,
+                    trial.content.response.criteria if trial.content.response is not None else None, math.nan, None, None,
+                    verdict.confirmed, verdict.use, None, verdict.verdict,
+                )  # fmt: skip
+        else:
             yield Row(
                 "contrast", position, verdict.arm, verdict.reference, verdict.endpoint, "hr", None,
                 _look(trial, verdict.endpoint), None, None, math.nan, None, None, verdict.confirmed, verdict.use, None,
@@ -135,6 +145,7 @@ def _row(
         confirmed=row.confirmed,
         use=row.use,
         missing=_missing(trial, row, criteria),
+        period=getattr(row, "period", None),
     )
 
 

@@ -90,7 +90,8 @@ class Prediction:
             "not_predicted": row.missing,
         }
         if row.kind == "contrast":
-            more = {"reference": row.reference, "statistic": "hr"}
+            period = None if row.period is None else list(row.period)
+            more = {"reference": row.reference, "statistic": "hr", "period": period}
             return {
                 **more,
                 **shared,
@@ -116,10 +117,12 @@ def _predictions(found: Replicates, levels: Mapping[str, float], sizes: Mapping[
         mcse = (quantile(values, 0.5 + step) - quantile(values, 0.5 - step)) / 2.0
         significant = favourable = events = math.nan
         if row.kind == "contrast" and row.missing is None:
+            favourable = float(np.mean(values[~np.isnan(values)] < 1.0))
+            events = quantile(found.events[:, k], 0.5)
+        if row.kind == "contrast" and row.missing is None and row.period is None:
             bound = -float(ndtri(levels.get(row.look, ONE_SIDED)))
             z = found.z[:, k]
-            significant, events = float(np.mean(z[~np.isnan(z)] >= bound)), quantile(found.events[:, k], 0.5)
-            favourable = float(np.mean(values[~np.isnan(values)] < 1.0))
+            significant = float(np.mean(z[~np.isnan(z)] >= bound))
         yield Prediction(row, predicted, mcse, lower, upper, significant, favourable, events)
 
 
@@ -161,6 +164,8 @@ def lines(found: Sequence[Prediction]) -> list[str]:
             who += f" [{row.subgroup}]"
         what = FIGURES.get(row.statistic) or f"{row.statistic.replace('landmark', 'at')} {row.time_months:g} mo"
         published = row.verdict or f"{_number(row, row.published)} {_interval(row, row.ci_low, row.ci_high)}".rstrip()
+        if row.period is not None:
+            what = f"ratio, months {row.period[0]:g}-{row.period[1]:g}"
         if row.missing is not None:
             predicted, verdict = "", f"not predicted: {row.missing}"
         else:
@@ -178,6 +183,8 @@ def lines(found: Sequence[Prediction]) -> list[str]:
 
 
 def _verdict(p: Prediction) -> str:
+    if p.row.verdict is not None and p.row.kind == "target":
+        return ""
     if p.row.verdict is not None:
         return f"P(significant) {p.significant:.2f}, P(ratio below 1) {p.favourable:.2f}"
     if p.inside is None:

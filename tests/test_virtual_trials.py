@@ -198,14 +198,31 @@ def test_the_second_half_may_enter_faster():
     assert median_cutoff(of, None) == 21.0 + 26.3
 
 
+def numbered(of: Trial, patients: int, draws: int = 1) -> Pool:
+    """A pool in which the month of the next line is the patient's number."""
+    written = pool(of, patients=patients, draws=draws)
+    for times in written.times.values():
+        times[:, written.columns.index("next_line")] = np.arange(patients)
+    return written
+
+
 def test_patients_of_a_replicate_are_different_people(tmp_path):
-    written = pool(trial(tmp_path), patients=400)
-    arms = enrol(written, 0, 2, 1)
-    for r in range(2):
-        both = np.concatenate([arms["new"].columns["next_line"][r], arms["old"].columns["next_line"][r]])
-        assert both.size == 400
+    arms = enrol(numbered(trial(tmp_path), 400), 0, 3, 1)
+    for r in range(3):
+        both = np.concatenate([arms[name].columns["next_line"][r] for name in ("new", "old")])
+        assert np.array_equal(np.sort(both), np.arange(400))
     with pytest.raises(InputError, match="--patients"):
         replicate(pool(trial(tmp_path), patients=300), 1, 1)
+
+
+def test_only_the_randomised_of_the_own_draw_are_enrolled(tmp_path):
+    written = numbered(trial(tmp_path), 1000, draws=2)
+    for times in written.times.values():
+        times[0, :, 500:], times[1, :, :500] = np.nan, np.nan
+    arms = enrol(written, 0, 6, 1)
+    for r in range(6):
+        people = arms["new"].columns["next_line"][r]
+        assert np.all(people < 500 if r % 2 == 0 else people >= 500)
 
 
 def test_replicates_are_the_same_for_any_cut_and_number_of_threads(tmp_path, monkeypatch):

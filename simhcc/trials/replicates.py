@@ -31,6 +31,9 @@ BLOCK = 50
 """replicates that share a generator"""
 SHARD_REPLICATES = 250
 SHARD_PATIENTS = 8192
+"""patients of a shard with one draw"""
+SHARD_OF_DRAWS = 32768
+"""patients of a shard with several draws: to put their numbers in place takes as long as a thousand patients"""
 CURVE_REPLICATES = 500
 """replicates whose curves are kept for the figures"""
 CURVE_POINTS = 90
@@ -91,7 +94,7 @@ def pool_job(plan: Plan, name: str) -> Job:
         "cohort": dict(plan.cohort),
         "levels": dict(plan.levels),
     }
-    draws = [(lo, hi) for lo, hi in split(plan.draws, -(-plan.draws * plan.patients // SHARD_PATIENTS))]
+    draws = [(lo, hi) for lo, hi in split(plan.draws, -(-plan.draws // max(SHARD_OF_DRAWS // plan.patients, 1)))]
     pieces = -(-plan.patients // SHARD_PATIENTS) if plan.draws == 1 else 1
     patients = split(plan.patients, pieces, 1024)
     shards: list[Address] = [

@@ -9,10 +9,9 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 # The engine fills the cores itself; a linear-algebra library with threads of its own would only get in its way.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -20,16 +19,17 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import typer
 
 import simhcc
-from simhcc.errors import InputError, ModelError, SimhccError
+from simhcc import usage
+from simhcc.usage import errors as _errors
 
 PIPE_WIDTH = 110
 """columns of a table that does not go to a terminal"""
 
 app = typer.Typer(
     name="simhcc",
+    cls=usage.Commands,
     help="Patient-level microsimulation of treatment strategies in hepatocellular carcinoma.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
@@ -42,7 +42,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
-    app()
+    app(prog_name="simhcc")
 
 
 @app.callback(invoke_without_command=True)
@@ -54,32 +54,13 @@ def _top(
         raise typer.Exit
 
 
-@contextmanager
-def _errors(as_json: bool = False) -> Iterator[None]:
-    """Turn our errors into words on standard error and an exit code; anything else is a defect and keeps its traceback."""
-    try:
-        yield
-    except SimhccError as error:
-        wrong = isinstance(error, InputError | ModelError)
-        if as_json:
-            fields = ("file", "line", "key", "found", "expected")
-            if isinstance(error, InputError):
-                content: dict[str, Any] = {name: getattr(error, name) for name in fields}
-            else:
-                content = dict.fromkeys(fields) | {"found": str(error)}
-            typer.echo(json.dumps({"error": content}, ensure_ascii=False), err=True)
-        else:
-            typer.echo(f"{'wrong input' if wrong else 'stopped'}: {error}", err=True)
-            for note in getattr(error, "__notes__", []):
-                typer.echo(f"  {note}", err=True)
-        raise typer.Exit(2 if wrong else 1) from None
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        raise typer.Exit(1) from None
-
-
 ScenarioName = Annotated[
-    str, typer.Argument(metavar="SCENARIO", help="Id of a scenario, or the path of a scenario file.")
+    str,
+    typer.Argument(
+        metavar="SCENARIO",
+        help="Id of a scenario, or the path of a scenario file.",
+        autocompletion=usage.scenario_ids,
+    ),
 ]
 
 
@@ -181,7 +162,7 @@ def reprice(
         if json_:
             typer.echo(json.dumps(found.as_object(str(out or results)), ensure_ascii=False, allow_nan=False))
         else:
-            typer.echo(found.as_text(), nl=False)
+            typer.echo(_fitting(found.as_text()), nl=False)
             if out is not None:
                 typer.echo(f"\nResults: {out}")
 
@@ -252,7 +233,7 @@ def voi(
         if json_:
             typer.echo(json.dumps(found.as_object(), ensure_ascii=False, allow_nan=False))
         else:
-            typer.echo(found.as_text(), nl=False)
+            typer.echo(_fitting(found.as_text()), nl=False)
             typer.echo(f"\nResults: {found.folder}")
 
 
@@ -346,16 +327,29 @@ def validate(
 )
 def check(
     scenario: Annotated[
-        str | None, typer.Argument(metavar="[SCENARIO]", help="Id or path of a scenario; without one, numbers only.")
+        str | None,
+        typer.Argument(
+            metavar="[SCENARIO]",
+            help="Id or path of a scenario; without one, numbers only.",
+            autocompletion=usage.scenario_ids,
+        ),
     ] = None,
     strategy: Annotated[
-        str | None, typer.Option(metavar="ID", help="The whole pathway under this strategy, without the numbers.")
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="The whole pathway under this strategy, without the numbers.",
+            autocompletion=usage.strategy_ids,
+        ),
     ] = None,
     diagram: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the pathway's diagram (Mermaid) to this file.")
     ] = None,
     country: Annotated[
-        str | None, typer.Option(help="Country pack, where no scenario names one (default: china).")
+        str | None,
+        typer.Option(
+            help="Country pack, where no scenario names one (default: china).", autocompletion=usage.countries
+        ),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of --diagram.")] = False,
@@ -381,9 +375,21 @@ def check(
     short_help="Tell where a number comes from and what uses it.",
 )
 def why(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Dotted name of a number, as simhcc check prints it.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Dotted name of a number, as simhcc check prints it.",
+            autocompletion=usage.parameter_names,
+        ),
+    ],
     scenario: Annotated[
-        str | None, typer.Option(metavar="SCENARIO", help="As this scenario resolves it (default: all scenarios).")
+        str | None,
+        typer.Option(
+            metavar="SCENARIO",
+            help="As this scenario resolves it (default: all scenarios).",
+            autocompletion=usage.scenario_ids,
+        ),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -404,13 +410,14 @@ def why(
 def schema(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files KIND.schema.json.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object: the files written.")] = False,
 ) -> None:
     """Write a JSON Schema for each kind of input file, so that an editor can complete and check while you type."""
-    with _errors():
+    with _errors(json_):
         from simhcc.report.command import write_schemas
 
-        for path in write_schemas(out, overwrite):
-            typer.echo(str(path))
+        paths = [str(path) for path in write_schemas(out, overwrite)]
+        typer.echo(json.dumps({"files": paths}, ensure_ascii=False) if json_ else "\n".join(paths))
 
 
 @app.command(
@@ -419,7 +426,10 @@ def schema(
 )
 def trial(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME|FILE|all...", help="Trials: ids, paths of files, or all.")
+        list[str],
+        typer.Argument(
+            metavar="NAME|FILE|all...", help="Trials: ids, paths of files, or all.", autocompletion=usage.trial_ids
+        ),
     ],
     replicates: Annotated[int, typer.Option(help="How many times each trial is run.")] = 1000,
     iterations: Annotated[
@@ -453,7 +463,7 @@ def trial(
         if json_:
             typer.echo(json.dumps(found.as_object(), ensure_ascii=False, allow_nan=False))
         else:
-            typer.echo(found.as_text(), nl=False)
+            typer.echo(_fitting(found.as_text()), nl=False)
             if found.folder is not None:
                 typer.echo(f"\nResults: {found.folder}")
 
@@ -464,7 +474,10 @@ def trial(
 )
 def design(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME|FILE|all...", help="Trials: ids, paths of files, or all.")
+        list[str],
+        typer.Argument(
+            metavar="NAME|FILE|all...", help="Trials: ids, paths of files, or all.", autocompletion=usage.trial_ids
+        ),
     ],
     true: Annotated[
         list[float] | None, typer.Option(metavar="HR", help="A true hazard ratio to suppose; may be repeated.")
@@ -500,7 +513,7 @@ def design(
         if json_:
             typer.echo(json.dumps(found.as_object(), ensure_ascii=False, allow_nan=False))
         else:
-            typer.echo(found.as_text(), nl=False)
+            typer.echo(_fitting(found.as_text()), nl=False)
 
 
 @app.command(
@@ -510,14 +523,18 @@ def design(
 )
 def new_scenario(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Id of the new scenario.")],
-    extends: Annotated[str, typer.Option(metavar="SCENARIO", help="The scenario it starts from.")] = "advanced",
+    extends: Annotated[
+        str, typer.Option(metavar="SCENARIO", help="The scenario it starts from.", autocompletion=usage.scenario_ids)
+    ] = "advanced",
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object: the file written.")] = False,
 ) -> None:
     """Write scenarios/NAME.yaml in the working folder: a scenario that extends another one and is ready to be changed."""
-    with _errors():
+    with _errors(json_):
         from simhcc.report.command import write_new_scenario
 
         path = write_new_scenario(name, extends)
-        typer.echo(f"{path}\nsimhcc run {name}")
+        written = json.dumps({"files": [str(path)]}, ensure_ascii=False)
+        typer.echo(written if json_ else f"{path}\nsimhcc run {name}")
 
 
 @app.command(
@@ -526,7 +543,10 @@ def new_scenario(
 )
 def claims(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID ...]", help="Ids or paths of claims; none takes all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID ...]", help="Ids or paths of claims; none takes all.", autocompletion=usage.claim_ids
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Results folder (default: results/claims).")] = None,
     docs: Annotated[
@@ -620,7 +640,7 @@ def bias(
                 quiet=quiet,
             )
         )
-        typer.echo(json.dumps(finite(found.as_object())) if json_ else found.as_text(), nl=json_)
+        typer.echo(json.dumps(finite(found.as_object())) if json_ else _fitting(found.as_text()), nl=json_)
 
 
 @app.command(
@@ -672,11 +692,11 @@ def optimise(
                 quiet=quiet,
             )
         )
-        typer.echo(json.dumps(finite(found.as_object())) if json_ else found.as_text(), nl=json_)
+        typer.echo(json.dumps(finite(found.as_object())) if json_ else _fitting(found.as_text()), nl=json_)
 
 
 @app.command(
-    epilog="Example: simhcc forecast    (shows and scores all; --freeze fixes those that are not frozen yet)",
+    epilog="Example: simhcc forecast",
     short_help="Frozen forecasts of readouts to come, and their scores.",
 )
 def forecast(
@@ -690,6 +710,8 @@ def forecast(
 ) -> None:
     """Show frozen forecasts of trials' hazard ratios, and score those whose file has a result (CRPS, coverage).
 
+    Shows and scores all; --freeze fixes those that are not frozen yet.
+
     To enter a result, add `result: {value: ..., ci95: [..., ...], on: ..., source: ...}` to the forecast's file.
     """
     with _errors(json_):
@@ -700,7 +722,9 @@ def forecast(
             ids=tuple(ids or ()), freeze=freeze, iterations=iterations, seed=seed, threads=threads, quiet=quiet
         )
         found = run_forecasts(request, (lambda text: None) if quiet else (lambda text: typer.echo(text, err=True)))
-        typer.echo(json.dumps(finite(found.as_object()), ensure_ascii=False) if json_ else found.as_text(), nl=json_)
+        typer.echo(
+            json.dumps(finite(found.as_object()), ensure_ascii=False) if json_ else _fitting(found.as_text()), nl=json_
+        )
 
 
 def _register_uncertainty() -> None:
@@ -718,6 +742,15 @@ def _register_uncertainty() -> None:
         return verified(request)
 
     register(app, Hooks(_errors, _width, sensitivity, verify))
+
+
+def _fitting(text: str) -> str:
+    """A text with its long lines broken where it goes to a terminal."""
+    if not sys.stdout.isatty():
+        return text
+    from simhcc.report.terminal import broken_lines
+
+    return broken_lines(text, _width())
 
 
 def _width() -> int:

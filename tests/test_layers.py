@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "simhcc"
 LAYERS = (
     "__main__",
     "cli",
+    "usage",
     "report",
     "claims",
     "uncertainty",

@@ -557,10 +557,10 @@ class Checked:
     """scenarios that were checked"""
 
     def as_text(self, width: int | None) -> str:
-        """For people; lines are broken to `width` where one is given."""
+        """For people; prose is broken to `width`, numbers stay one a line where none is given (for other programs)."""
         parts = [words.check_numbers(self.parameters, width)] if self.numbers_shown else []
         if self.pathway_words:
-            parts.append(broken_lines(self.pathway_words, width))
+            parts.append(broken_lines(self.pathway_words, width or TEXT_WIDTH))
         if self.scenario is None:
             parts.append(f"Scenarios that can be run: {', '.join(self.names) or 'none'}.\n")
         return "\n".join(parts)

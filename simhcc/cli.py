@@ -322,6 +322,47 @@ def validate(
 
 
 @app.command(
+    epilog="Example: simhcc reference --overwrite",
+    short_help="Write the results that the documentation quotes.",
+)
+def reference(
+    scenario: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SCENARIO]...", help="Scenarios (default: three settings, China and United States)."),
+    ] = None,
+    patients: Annotated[int, typer.Option(help="Patients per strategy in a base case.")] = 20_000,
+    iterations: Annotated[int, typer.Option(help="Draws of the uncertain numbers.")] = 500,
+    patients_per_iteration: Annotated[int, typer.Option(help="Patients per strategy in each draw.")] = 2_048,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the tables.")] = Path("results/reference"),
+    document: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path("docs/results.md"),
+    threads: Annotated[int | None, typer.Option(help="Threads (default: all cores).")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Run base cases and probabilistic analyses of the settings and write their tables and a page that reads them.
+
+    Takes some minutes. The page says in words what drives each decision, made from the tables.
+    """
+    with _errors(json_):
+        from simhcc.report.reference import SCENARIOS, Request, generate
+
+        request = Request(
+            scenarios=tuple(scenario or SCENARIOS),
+            patients=patients,
+            iterations=iterations,
+            patients_per_iteration=patients_per_iteration,
+            reference=out,
+            document=document,
+            threads=threads,
+            overwrite=overwrite,
+        )
+        say: Callable[[str], None] = (lambda text: None) if quiet else (lambda text: typer.echo(text, err=True))
+        written = [str(path) for path in generate(request, quiet=quiet, say=say)]
+        typer.echo(json.dumps({"written": written}) if json_ else "\n".join(written))
+
+
+@app.command(
     epilog="Example: simhcc check advanced --strategy stride --diagram stride.mmd",
     short_help="Show every number with its source, and each strategy in words.",
 )

@@ -42,7 +42,7 @@ FILES = {
     "price_curves": "price_curves.csv",
 }
 """file of each table of `Decision`; every file has a first column `subgroup`"""
-BUDGET_PATIENTS = 20_000
+BUDGET_PATIENTS = 10_000
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,18 +67,8 @@ def states() -> tuple[State, ...]:
                 ),
                 Scheduled(
                     name="review",
-                    first=where(
-                        attribute("run_in"),
-                        parameter("talentop.run_in_months"),
-                        parameter("schedule.review_every_months"),
-                    ),
+                    first=attribute("review_in"),
                     period=parameter("schedule.review_every_months"),
-                    # Afterwards only whoever is in complete response is looked at again, for the end of the drugs.
-                    when=attribute("reviews")
-                    & (
-                        (parameter("conversion.check_last_months") > MONTHS_IN_STATE)
-                        | (risk.ON_DRUG & (attribute("complete_since") < NEVER))
-                    ),
                     to="review",
                 ),
                 common.planned_stop(),
@@ -156,6 +146,11 @@ def _start() -> Chance:
         "scan_origin": MONTHS,
         "drug_liver": 1.0,
         "complete_since": NEVER,
+        "review_in": where(
+            attribute("reviews"),
+            where(attribute("run_in"), p("talentop.run_in_months"), p("schedule.review_every_months")),
+            NEVER,
+        ),
         "convertible": uniform("convertible"),
         "log_liver": risk.liver_events(risk.TREATED_TUMOUR),
         "log_death": risk.controlled_death(),
@@ -260,15 +255,28 @@ def _responds() -> dict[str, Operand]:
 
 
 def _review() -> Decision:
+    # After the last fixed review only whoever is in complete response is looked at again, for the end of the drugs.
+    next_one = MONTHS_IN_STATE + parameter("schedule.review_every_months")
+    again: dict[str, Operand] = {
+        "review_in": where(
+            attribute("reviews")
+            & (
+                (next_one < parameter("conversion.check_last_months"))
+                | (risk.ON_DRUG & (attribute("complete_since") < NEVER))
+            ),
+            attribute("review_in"),
+            NEVER,
+        )
+    }
     return Decision(
         name="review",
         label="review of systemic therapy",
         actions={
-            "go_on": Edge(to=STAY),
-            "conversion": Edge(to="surgery_offered"),
-            "add_tace": Edge(to="added_local", mark="tace_session", local="tace"),
-            "add_haic": Edge(to="added_local", mark="haic_block", local="haic"),
-            "add_radiotherapy": Edge(to="added_local", mark="radiotherapy", local="rt"),
+            "go_on": Edge(to=STAY, updates=again),
+            "conversion": Edge(to="surgery_offered", updates=again),
+            "add_tace": Edge(to="added_local", mark="tace_session", local="tace", updates=again),
+            "add_haic": Edge(to="added_local", mark="haic_block", local="haic", updates=again),
+            "add_radiotherapy": Edge(to="added_local", mark="radiotherapy", local="rt", updates=again),
             "stop_drugs": Edge(to=STAY, mark="planned_stop", systemic="none", updates=common.stop_drug()),
             # For trials that randomise after a run-in: the mark is the time zero.
             "randomise_operate": Edge(to="randomised_operation", mark="randomise", updates={"randomised": 1.0}),
@@ -347,7 +355,6 @@ def _cause() -> Chance:
     """Cause of progression; long control goes on beyond it."""
     p = parameter
     mix = "systemic.progression_cause_mix"
-    long_control = attribute("response_class") == _CLASS["long_control"]
     seen: dict[str, Operand] = {
         **common.ecog_step("progression"),
         "afp": common.rising_afp(),
@@ -359,11 +366,6 @@ def _cause() -> Chance:
     after: dict[str, Operand] = {
         **risk.tumour_risk(),
         "local_burden": six_and_twelve(),
-        "log_progression": where(
-            long_control,
-            attribute("log_progression_later"),
-            risk.systemic_progression("systemic.progression_rate_stable_per_month"),
-        ),
         "log_death": risk.progressed_death(1.0),
     }
     # Disease confined to the liver spreads as often as under local therapy.
@@ -405,14 +407,21 @@ def _cause() -> Chance:
 
 
 def _at_progression() -> Decision:
+    beyond: dict[str, Operand] = {
+        "log_progression": where(
+            attribute("response_class") == _CLASS["long_control"],
+            attribute("log_progression_later"),
+            risk.systemic_progression("systemic.progression_rate_stable_per_month"),
+        )
+    }
     return Decision(
         name="at_progression",
         label="progression on systemic therapy: what now",
         actions={
-            "go_on": Edge(to=STAY),
-            "add_tace": Edge(to="added_local", mark="tace_session", local="tace"),
-            "add_haic": Edge(to="added_local", mark="haic_block", local="haic"),
-            "add_radiotherapy": Edge(to="added_local", mark="radiotherapy", local="rt"),
+            "go_on": Edge(to=STAY, updates=beyond),
+            "add_tace": Edge(to="added_local", mark="tace_session", local="tace", updates=beyond),
+            "add_haic": Edge(to="added_local", mark="haic_block", local="haic", updates=beyond),
+            "add_radiotherapy": Edge(to="added_local", mark="radiotherapy", local="rt", updates=beyond),
             "local": Edge(
                 to="start_local",
                 mark="stopped_at_progression",
@@ -439,7 +448,16 @@ def _recovery() -> Chance:
         name="recovery",
         label="has the liver recovered",
         branches=(
-            Branch(name="recovered", weight=recovers, updates=common.compensated_again(), to="reach_next_line"),
+            Branch(
+                name="recovered",
+                weight=recovers,
+                updates={
+                    **common.compensated_again(),
+                    **risk.tumour_risk(),
+                    "log_death": risk.progressed_death(1.0),
+                },
+                to="reach_next_line",
+            ),
             Branch(name="not_recovered", weight=1.0 - recovers, updates=common.supportive(), to="supportive"),
         ),
     )
@@ -474,13 +492,13 @@ def _reach() -> Chance:
                 name="not_reached_progresses",
                 weight=(1.0 - chance) * (1.0 - attribute("progressed")),
                 mark="progression",
-                updates={"progressed": 1.0, **common.supportive()},
+                updates={"progressed": 1.0, **common.supportive_after_progression()},
                 to="supportive",
             ),
             Branch(
                 name="not_reached",
                 weight=(1.0 - chance) * attribute("progressed"),
-                updates=common.supportive(),
+                updates=common.supportive_after_progression(),
                 to="supportive",
             ),
         ),

@@ -84,6 +84,9 @@ _ACQUIRED: dict[str, tuple[float, tuple[str, ...], str]] = {
     "combined_start": (0.0, NO_YES, "systemic therapy began together with local therapy"),
     "sessions": (0.0, (), "TACE sessions or HAIC blocks of the running course"),
     "failures": (0.0, (), "consecutive sessions without response"),
+    "sessions_begun": (0.0, (), "TACE sessions begun in the running course"),
+    "blocks_begun": (0.0, (), "HAIC blocks begun in the running course"),
+    "sessions_judged": (0.0, (), "scans after a session in the running course"),
     "local_additions": (0.0, (), "local treatments added to systemic therapy"),
     "observed_response": (0.0, RESPONSES, "best response seen in the running treatment"),
     "progressed": (0.0, NO_YES, "progression seen in the running treatment"),
@@ -149,6 +152,7 @@ _ACQUIRED: dict[str, tuple[float, tuple[str, ...], str]] = {
     "haic_in": (NEVER, (), "next block of HAIC"),
     "scan_in": (NEVER, (), "scan after a session"),
     "response_in": (NEVER, (), "response"),
+    "review_in": (NEVER, (), "first review of the running systemic therapy"),
     "adjuvant_in": (NEVER, (), "start of adjuvant treatment"),
     "scan_origin": (0.0, (), "months since entry from which scans are counted"),
 }

@@ -305,11 +305,19 @@ def untreated() -> dict[str, Operand]:
 def supportive() -> dict[str, Operand]:
     """Updates on leaving anti-tumour treatment for good: cancer and liver death at one rate."""
     return {
-        **regimens.stop(),
+        **_ends_treatment(),
         **risk.tumour_risk(),
-        "phase": where(attribute("line") > 0.0, 2.0, attribute("phase")),
         "log_death": log(risk.exp(risk.untreated_death()) + risk.liver_death_rate()),
     }
+
+
+def supportive_after_progression() -> dict[str, Operand]:
+    """The same where `log_death` is the rate after progression of now."""
+    return {**_ends_treatment(), "log_death": risk.without_next_line()}
+
+
+def _ends_treatment() -> dict[str, Operand]:
+    return {**regimens.stop(), "phase": where(attribute("line") > 0.0, 2.0, attribute("phase"))}
 
 
 # -- how the tumour is rewritten -----------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ _RESPONSE = {name: float(code) for code, name in enumerate(RESPONSES)}
 _CLASS = {name: float(code) for code, name in enumerate(CLASSES)}
 _LONG_CONTROL = attribute("response_class") == _CLASS["long_control"]
 _HAIC = receiving("haic")
+_LAP = 1e4  # months, longer than any stay
 _NOW = 10.0  # log rate per month of what has already happened: within hours, seen at the next scan
 
 
@@ -52,13 +53,22 @@ def states() -> tuple[State, ...]:
                 common.drug_event(),
             ),
             scheduled=(
-                Scheduled(name="session", first=attribute("session_in"), mark="tace_session", to="procedure"),
-                Scheduled(name="haic_block", first=attribute("haic_in"), mark="haic_block", to="procedure"),
-                Scheduled(name="session_scan", first=attribute("scan_in"), to="session_response"),
+                _again("session", "session_in", "sessions_begun", mark="tace_session", to="procedure"),
+                _again("haic_block", "haic_in", "blocks_begun", mark="haic_block", to="procedure"),
+                _again("session_scan", "scan_in", "sessions_judged", mark=None, to="session_response"),
                 common.planned_stop(complete_response_under_local=True),
             ),
         ),
     )
+
+
+def _again(name: str, due: str, fired: str, mark: str | None, to: str) -> Scheduled:
+    """An event of the course that is due at the months in state of the attribute `due`, as often as that is set anew.
+
+    A scheduled event of one stay comes at first + k x period, where k counts its firings, so the whole course is one stay
+    with one threshold for each of its hazards: a progression that no scan has shown yet is not forgotten at the next session.
+    """
+    return Scheduled(name=name, first=attribute(due) - _LAP * attribute(fired), period=_LAP, mark=mark, to=to)
 
 
 def instants() -> tuple[Chance | Decision, ...]:
@@ -78,6 +88,9 @@ def _start() -> Chance:
                 updates={
                     "sessions": 0.0,
                     "failures": 0.0,
+                    "sessions_begun": 0.0,
+                    "blocks_begun": 0.0,
+                    "sessions_judged": 0.0,
                     "observed_response": 0.0,
                     "progressed": 0.0,
                     "new_lesions": 0.0,
@@ -169,13 +182,15 @@ def _procedure() -> Chance:
         ),
     )
     beyond = where(within_seven(), 1.0, p("tace.liver_step_factor_beyond_up_to_seven"))
-    step = where(_HAIC, p("haic.p_lasting_liver_step"), grade * beyond)
+    step = where(_HAIC, p("haic.p_lasting_liver_step"), minimum(grade * beyond, 1.0))
     acute = where(_HAIC, p("haic.p_acute_liver_step"), p("tace.p_acute_liver_step"))
     after: dict[str, Operand] = {
         "sessions": attribute("sessions") + 1.0,
+        "sessions_begun": attribute("sessions_begun") + (1.0 - _HAIC),
+        "blocks_begun": attribute("blocks_begun") + _HAIC,
         "session_in": NEVER,
         "haic_in": NEVER,
-        "scan_in": p("tace.scan_after_session_months"),
+        "scan_in": MONTHS_IN_STATE + p("tace.scan_after_session_months"),
     }
     return Chance(
         name="procedure",
@@ -186,20 +201,20 @@ def _procedure() -> Chance:
                 name="lasting_step",
                 weight=(1.0 - death) * step,
                 updates={**common.lasting_step(), **after},
-                to="local_control",
+                to=STAY,
             ),
             Branch(
                 name="acute_step",
                 weight=(1.0 - death) * (1.0 - step) * acute,
                 mark="acute_liver_step",
                 updates=after,
-                to="local_control",
+                to=STAY,
             ),
             Branch(
                 name="uneventful",
                 weight=(1.0 - death) * (1.0 - step) * (1.0 - acute),
                 updates=after,
-                to="local_control",
+                to=STAY,
             ),
         ),
     )
@@ -224,9 +239,14 @@ def _response() -> Chance:
     complete, partial = _shares()
     base = attribute("log_local") - attribute("session_centre")
     worse = (1.0 - complete - partial) * where(attribute("sessions") > 1.0, 0.0, attribute("session_progression"))
-    failed: dict[str, Operand] = {"failures": attribute("failures") + 1.0, "scan_in": NEVER, "new_lesions": 0.0}
     shrunk = p("tumour_update.diameter_factor_partial_response")
-    seen = {"failures": 0.0, "scan_in": NEVER, "new_lesions": 0.0}
+    judged: dict[str, Operand] = {
+        "sessions_judged": attribute("sessions_judged") + 1.0,
+        "scan_in": NEVER,
+        "new_lesions": 0.0,
+    }
+    seen: dict[str, Operand] = {**judged, "failures": 0.0}
+    failed: dict[str, Operand] = {**judged, "failures": attribute("failures") + 1.0}
     full: dict[str, Operand] = {
         "observed_response": _RESPONSE["complete"],
         "log_progression": base + log(p("tace.progression_hr_complete_response")),
@@ -351,34 +371,42 @@ def _progression() -> Chance:
 
 def _review() -> Decision:
     p = parameter
-    again = p("tace.retreatment_wait_months")
+    again = MONTHS_IN_STATE + p("tace.retreatment_wait_months")
     failed: dict[str, Operand] = {"session_in": NEVER, "haic_in": NEVER}
+    # From now on death is that after failure: at once in a later line or without one, see `risk.controlled_death`.
+    ended: dict[str, Operand] = {
+        **failed,
+        **regimens.stop(),
+        **risk.tumour_risk(),
+        "log_death": risk.progressed_death(1.0),
+    }
     return Decision(
         name="tace_review",
         label="review of local treatment",
         actions={
-            "next_session": Edge(to="local_control", updates={"session_in": again, "haic_in": NEVER}),
+            "next_session": Edge(to=STAY, updates={"session_in": again, "haic_in": NEVER}),
             "next_haic": Edge(
-                to="local_control", updates={"haic_in": p("haic.cycle_interval_months"), "session_in": NEVER}
+                to=STAY,
+                updates={"haic_in": MONTHS_IN_STATE + p("haic.cycle_interval_months"), "session_in": NEVER},
             ),
             "change_to_tace": Edge(
-                to="local_control", local="tace", updates={"session_in": again, "haic_in": NEVER, "failures": 0.0}
+                to=STAY, local="tace", updates={"session_in": again, "haic_in": NEVER, "failures": 0.0}
             ),
-            "observe": Edge(to="local_control", updates={"session_in": NEVER, "haic_in": NEVER}),
+            "observe": Edge(to=STAY, updates=failed),
             "conversion": Edge(to="surgery_offered"),
             "untreatable": Edge(
                 to="reach_next_line",
                 mark="untreatable",
                 local="none",
                 systemic="none",
-                updates={**failed, **regimens.stop()},
+                updates=ended,
             ),
             "refractory": Edge(
                 to="refractory_course",
                 mark="refractory",
                 local="none",
                 systemic="none",
-                updates={**failed, **regimens.stop()},
+                updates=ended,
             ),
             "stop_local": Edge(
                 to="systemic",
@@ -410,12 +438,13 @@ def _refractory() -> Chance:
 
 
 def _surgery_offered() -> Chance:
-    """An operation after response, offered to those who became resectable."""
+    """An operation after response, offered to those who became resectable; who declines goes on as before."""
     p = parameter
     operated = p("conversion.p_operated_given_offered")
     washout = where(
         attribute("seen_anti_vegf"), p("conversion.washout_bevacizumab_months"), p("conversion.washout_tki_months")
     ) + p("timing.wait_surgery_first_months")
+    treated_again = (attribute("sessions") > 0.0) & (attribute("observed_response") < _RESPONSE["complete"])
     return Chance(
         name="surgery_offered",
         label="operation after response",
@@ -434,11 +463,8 @@ def _surgery_offered() -> Chance:
                 weight=1.0 - operated,
                 updates={
                     "surgery_declined": 1.0,
-                    "session_in": where(
-                        (attribute("sessions") > 0.0) & (attribute("observed_response") < _RESPONSE["complete"]),
-                        MONTHS_IN_STATE + p("tace.retreatment_wait_months"),
-                        NEVER,
-                    ),
+                    "session_in": where(treated_again, MONTHS_IN_STATE + p("tace.retreatment_wait_months"), NEVER),
+                    "haic_in": NEVER,
                 },
                 to=STAY,
             ),

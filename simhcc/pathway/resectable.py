@@ -273,7 +273,7 @@ def _ablation() -> Chance:
             ),
             Branch(
                 name="ablated",
-                weight=(1.0 - death) * (1.0 - failed),
+                weight=where(transplant, 0.0, (1.0 - death) * (1.0 - failed)),
                 mark="ablated",
                 updates={
                     "log_early": risk.early_mass(after_conversion=False) + large,
@@ -452,6 +452,8 @@ def _lognormal(purpose: str, median: str, sd: str) -> Expression:
 
 
 def _at_recurrence() -> Decision:
+    # A line after an earlier one starts from the rate after progression.
+    again: dict[str, Operand] = {**risk.tumour_risk(), "log_death": risk.progressed_death(1.0)}
     return Decision(
         name="at_recurrence",
         label="recurrence, or operation not done: what now",
@@ -471,8 +473,8 @@ def _at_recurrence() -> Decision:
                 local="haic",
                 updates={"haic_in": parameter("timing.wait_recurrence_treatment_months")},
             ),
-            "systemic": Edge(to="next_line"),
-            "start_systemic": Edge(to="start_systemic"),
+            "systemic": Edge(to="next_line", updates=again),
+            "start_systemic": Edge(to="start_systemic", updates=again),
             "transplant_or_supportive": Edge(to="transplant_chance"),
             "supportive": Edge(to="supportive", updates=common.supportive()),
         },

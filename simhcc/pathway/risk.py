@@ -100,11 +100,11 @@ def controlled_death() -> Expression:
     """Log rate of cancer death while the tumour is under control on systemic therapy.
 
     A first line has the same rate after local therapy as without it: that of first-line trials, by extent. In later lines
-    the rate is that after progression, with a further line.
+    the rate is that after progression, with a further line, which stands in `log_death` when a line begins.
     """
     own = parameter("systemic.death_rate_without_progression_per_month") * parameter("systemic.cancer_share_of_deaths")
     first = log(own) + _risk("death", "advanced")
-    return where(attribute("line") > 1.0, progressed_death(1.0), first)
+    return where(attribute("line") > 1.0, attribute("log_death"), first)
 
 
 def log_confined_rate(factor: str) -> Expression:
@@ -163,6 +163,13 @@ def after_recurrence() -> Expression:
         1.0 - attribute("surveillance_regular")
     )
     return where(attribute("clearances") > 0.0, value, 0.0)
+
+
+def without_next_line() -> Expression:
+    """Log rate of death in supportive care of those whose `log_death` is the rate after progression with a further line."""
+    hr = log(parameter("post_progression.hr_no_next_line"))
+    cancer = attribute("log_death") + hr - where(unfit(), log(parameter("supportive.hr_fit")), 0.0)
+    return log(exp(cancer) + liver_death_rate())
 
 
 def untreated_death() -> Expression:

@@ -1,0 +1,345 @@
+"""Single mechanisms of the pathway, each switched on and off or driven to where the answer is known by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from simhcc.assembly import assemble
+from simhcc.graph import Channel, Endpoint, RateReward, Strategy
+from simhcc.inputs import load_parameters, load_scenario
+from simhcc.model import as_values
+from simhcc.pathway.strategies import load_strategy
+from simhcc.pathway.whole import DEATHS, ENDPOINTS, pathway
+from simhcc.population import load_population, sample_cohort
+from simhcc.report import model_page
+from simhcc.simulation import Evaluation, Outcomes, histories, simulate
+
+PATIENTS = 2048
+
+
+@lru_cache
+def base() -> dict:
+    return load_parameters().base_values()
+
+
+@lru_cache
+def cohort_of(population: str) -> dict:
+    return dict(sample_cohort(load_population(population), base(), PATIENTS, 7).attributes)
+
+
+def cohort(population: str, **columns: float) -> dict:
+    return cohort_of(population) | {name: np.full(PATIENTS, value) for name, value in columns.items()}
+
+
+def question(strategies: list[Strategy], horizon: float, *more: Endpoint) -> Evaluation:
+    return Evaluation(
+        pathway=pathway(),
+        strategies=tuple(strategies),
+        channels=(Channel(id="ly", scale=1 / 12),),
+        rewards=(RateReward(channel="ly", rate=1.0),),
+        endpoints=(*(e for e in ENDPOINTS if e.origin != "randomise"), *more),
+        horizon=horizon,
+        grid_step=0.05,
+        seed=3,
+    )
+
+
+def run(
+    population: str,
+    names: list[str],
+    changes: dict | None = None,
+    horizon: float = 24.0,
+    *more: Endpoint,
+    **columns: float,
+) -> Outcomes:
+    asked = question([load_strategy(name) for name in names], horizon, *more)
+    return simulate(asked, as_values({**base(), **(changes or {})}), cohort(population, **columns), patients=PATIENTS)
+
+
+def marks_of(population: str, strategy: Strategy, changes: dict | None = None, horizon: float = 60.0, **columns: float):  # type: ignore[no-untyped-def]
+    return histories(
+        question([strategy], horizon),
+        as_values({**base(), **(changes or {})}),
+        cohort(population, **columns),
+        strategy=strategy.id,
+        patients=PATIENTS,
+    ).marks
+
+
+def a_patient(outcomes: Outcomes, mark: str, arm: int = 0) -> float:
+    return float(outcomes.mark_sums[arm, outcomes.marks.index(mark), 0]) / PATIENTS
+
+
+# -- surgery and follow-up -----------------------------------------------------------------------------------------
+
+
+def test_toxicity_that_stops_the_drug_postpones_the_operation() -> None:
+    drug = "treatments.adjuvant_camre_rivo."
+    rare = {drug + "discontinuation_rate_per_month": 0.0, drug + "severe_toxicity_rate_early_per_month": 0.0}
+    often = {**rare, drug + "discontinuation_rate_per_month": 50.0}
+    operated = Endpoint(id="operated", marks=("operated",))
+    wait, delay = base()["timing.wait_neoadjuvant_months"], base()["timing.toxicity_delay_months"]
+    treated = {"ecog": 0.0, "child_pugh": 5.0, "frailty_z": 0.0}
+    punctual = run("cares-009", ["perioperative_camre_rivo"], rare, 6.0, operated, **treated).survival("operated")[0, 0]
+    late = run("cares-009", ["perioperative_camre_rivo"], often, 6.0, operated, **treated).survival("operated")[0, 0]
+    # Everybody alive is operated at the planned time, or all of them one delay later; nobody has died by then but a few.
+    assert punctual[round((wait + 0.1) / 0.05)] < 0.01 < 0.99 < punctual[round((wait - 0.1) / 0.05)]
+    assert late[round((wait + 0.1) / 0.05)] > 0.98 and late[round((wait + delay + 0.1) / 0.05)] < 0.02
+
+
+def test_irregular_follow_up_finds_recurrence_later_and_not_less_often() -> None:
+    found = {}
+    for regular, factor in ((1.0, 2.0), (0.0, 1.0), (0.0, 2.0)):
+        outcomes = run(
+            "china_resectable",
+            ["surgery_alone"],
+            {"schedule.scan_irregular_surveillance_factor": factor},
+            36.0,
+            cleared_at_entry=1.0,
+            surveillance_regular=regular,
+        )
+        found[regular, factor] = outcomes.survival("ttr")[0, 0]
+    # Scans every three months or every six: nothing can be seen at four months, and as much at six and at twelve.
+    at = lambda key, month: found[key][round(month / 0.05) + 1]  # noqa: E731
+    assert at((1.0, 2.0), 4.0) < 0.95 and at((0.0, 1.0), 4.0) < 0.95 and at((0.0, 2.0), 4.0) == 1.0
+    for month in (6.0, 12.0, 24.0):
+        assert at((0.0, 2.0), month) == pytest.approx(at((1.0, 2.0), month), abs=0.05)
+
+
+def test_one_usual_adjuvant_tace_is_given_to_both_arms() -> None:
+    outcomes = run(
+        "imbrave050",
+        ["surgery_alone", "adjuvant_atezo_bev"],
+        {"adjuvant.share_with_usual_tace": 0.4, "adjuvant.p_start": 1.0},
+        2.0,
+        cleared_at_entry=1.0,
+        ablation=0.0,
+    )
+    shares = [a_patient(outcomes, "adjuvant_tace", arm) for arm in (0, 1)]
+    assert shares[0] == shares[1] == pytest.approx(0.4, abs=0.05)
+    none = run("imbrave050", ["surgery_alone"], {"adjuvant.p_start": 1.0}, 2.0, cleared_at_entry=1.0)
+    assert a_patient(none, "adjuvant_tace") == 0.0
+
+
+def test_a_switch_gives_one_tace_with_microvascular_invasion() -> None:
+    strategy = load_strategy("surgery_alone", tace_from_mvi=1)
+    changes = {"adjuvant.p_start": 1.0}
+    columns = {"cleared_at_entry": 1.0, "ablation": 0.0}
+    with_invasion = marks_of("china_resectable", strategy, changes, 3.0, mvi=1.0, **columns)
+    without = marks_of("china_resectable", strategy, changes, 3.0, mvi=0.0, **columns)
+    assert (with_invasion["mark"] == "adjuvant_tace").sum() > 0.98 * PATIENTS
+    assert (without["mark"] == "adjuvant_tace").sum() == 0
+
+
+def test_end_stage_liver_disease_within_milan_may_be_transplanted() -> None:
+    sick = {"ecog": 3.0, "nodules": 1.0, "diameter": 2.0, "pv": 0.0, "hv": 0.0, "ehs": 0.0, "age": 50.0}
+    changes = {"transplant.p_transplant_at_recurrence": 0.5}
+    outcomes = run("china_all_stages", ["pathway_usual_2020"], changes, 6.0, **sick)
+    assert a_patient(outcomes, "transplanted") == pytest.approx(0.5, abs=0.06)
+    old = run("china_all_stages", ["pathway_usual_2020"], changes, 6.0, **{**sick, "age": 70.0})
+    assert a_patient(old, "transplanted") == 0.0
+
+
+# -- drugs ---------------------------------------------------------------------------------------------------------
+
+
+def test_bleeding_follows_the_liver_and_only_bevacizumab() -> None:
+    strategies = ["atezo_bev", "len_pembro"]
+    good = run("imbrave150", strategies, {}, 7.0, albi=-3.0)
+    poor = run("imbrave150", strategies, {}, 7.0, albi=-2.0)
+    # Over a course of seven months 0.031 and 0.102, less those who stop or die before.
+    assert 0.015 < a_patient(good, "bleeding") < 0.04
+    assert 0.05 < a_patient(poor, "bleeding") < 0.11
+    assert a_patient(good, "bleeding", 1) == a_patient(poor, "bleeding", 1) == 0.0
+
+
+def test_two_immune_drugs_may_kill_early_and_not_later() -> None:
+    name = "treatments.nivo_ipi.early_death_excess_rate_per_month"
+    none, some = (run("checkmate-9dw", ["nivo_ipi"], {name: rate}, 24.0).survival("os")[0, 0] for rate in (0.0, 0.05))
+    early, late = round(3.0 / 0.05), round(9.0 / 0.05)
+    # 0.05 a month over three months takes about 0.14 of those on the drug; from then on nothing more.
+    assert 0.10 < 1.0 - some[early] / none[early] < 0.16
+    assert some[late] / none[late] == pytest.approx(some[early] / none[early], abs=0.05)
+
+
+def test_drugs_end_in_lasting_complete_response_after_two_years() -> None:
+    strategy = load_strategy("response_adapted")
+    always = {"treatments.atezo_bev.p_complete_given_response": 1.0, "conversion.p_operated_given_offered": 0.0}
+    marks = marks_of("imbrave150", strategy, always, 40.0)
+    ends = marks[marks["mark"] == "planned_stop"]
+    times = ends["months" if "months" in ends else "time"]
+    assert len(ends) > 0.02 * PATIENTS and times.min() == pytest.approx(24.0) and times.max() < 36.0
+    never = marks_of("imbrave150", strategy, {**always, "treatments.atezo_bev.p_complete_given_response": 0.0}, 40.0)
+    assert (never["mark"] == "planned_stop").sum() == 0
+
+
+def test_stable_disease_has_no_progression_before_the_second_scan() -> None:
+    stable = {
+        "treatments.lenvatinib.response_mix": np.array([0.0, 1.0, 0.0]),
+        "treatments.lenvatinib.p_long_control": 0.0,
+        "systemic.progression_hr_before_first_scan": 1e-12,
+        "schedule.scan_systemic_months": 2.0,
+    }
+    curve = run("leap-002", ["lenvatinib"], stable, 7.0).survival("ttp")[0, 0]
+    assert curve[round(3.9 / 0.05)] == 1.0 and curve[round(4.1 / 0.05)] < 0.95
+
+
+def test_frailty_makes_primary_progression_more_likely() -> None:
+    frail, robust = (run("leap-002", ["lenvatinib"], {}, 3.0, frailty_z=z).survival("ttp")[0, 0] for z in (2.0, -2.0))
+    assert robust[-1] - frail[-1] > 0.05
+
+
+def test_an_immune_drug_raises_the_share_that_lives_long_and_nothing_else_here() -> None:
+    name = "post_progression.long_lived_or_ici"
+    same, more = (
+        run("imbrave150", ["atezo_bev", "best_supportive_care"], {name: odds}, 61.0).survival("os")[0]
+        for odds in (1.0, 3.0)
+    )
+    at = round(48.0 / 0.05)
+    assert more[0][at] - same[0][at] > 0.03
+    assert np.array_equal(more[1], same[1])
+
+
+def test_antivirals_cost_their_price_as_long_as_life_lasts() -> None:
+    scenario = replace(load_scenario("advanced"), patients=512)
+    chosen = replace(scenario, strategies=scenario.strategies[:1], comparator=scenario.strategies[0].id)
+    evaluation, values, columns = assemble(chosen, scenario.load_parameters())
+    price = 100.0
+
+    def means(antiviral: float, extra: float) -> tuple[float, float]:
+        changed = {**values, "costs.antiviral_per_month": np.array([extra])}
+        patients = {**columns, "hbv": np.ones(512), "antiviral": np.full(512, antiviral)}
+        outcomes = simulate(evaluation, changed, patients, patients=512)
+        return tuple(float(outcomes.means[0, 0, outcomes.column(name)]) for name in ("cost", "ly"))  # type: ignore[return-value]
+
+    (cost, ly), (dearer, _) = means(1.0, 0.0), means(1.0, price)
+    # Costs and effects are discounted alike, so the months of the discounted life years are what is paid for.
+    assert float(values["economics.discount_rate_costs"][0]) == float(values["economics.discount_rate_effects"][0])
+    assert dearer - cost == pytest.approx(12.0 * ly * price, rel=1e-9)
+    assert means(0.0, price)[0] == means(0.0, 0.0)[0]
+
+
+# -- local treatment -----------------------------------------------------------------------------------------------
+
+
+def test_sessions_of_a_course_keep_their_distance_and_go_on_as_long_as_they_work() -> None:
+    changes = {
+        "tace.response_low": np.array([0.001, 0.997, 0.001, 0.001]),
+        "tace.response_mid": np.array([0.001, 0.997, 0.001, 0.001]),
+        "tace.session_2_response_odds": 1.0,
+        "tace.later_session_response_odds": 1.0,
+        "tace.progression_rate_low_per_month": 1e-9,
+        "tace.progression_rate_mid_per_month": 1e-9,
+        **{f"tace.p_lasting_liver_step_albi_{grade}": 0.0 for grade in ("1", "2a", "2b")},
+    }
+    marks = marks_of("leap-012", load_strategy("tace_sequential"), changes, 24.0, diameter=3.0, nodules=1.0)
+    sessions = marks[marks["mark"] == "tace_session"].sort_values(
+        ["patient", "months" if "months" in marks else "time"]
+    )
+    time = "months" if "months" in marks else "time"
+    gaps = sessions.groupby("patient")[time].diff().dropna()
+    expected = base()["tace.scan_after_session_months"] + base()["tace.retreatment_wait_months"]
+    # A new tumour that is seen before the scan of a session is treated sooner, and never within the least interval.
+    assert gaps.median() == pytest.approx(expected) and gaps.min() > base()["tace.session_interval_min_months"]
+    # At 0.5 months and every 2.5 months afterwards: ten in two years.
+    assert sessions.groupby("patient").size().median() == 10
+
+
+def test_a_lasting_loss_of_liver_function_closes_tace() -> None:
+    always = {f"tace.p_lasting_liver_step_albi_{grade}": 0.999 for grade in ("1", "2a", "2b")}
+    closing = run("leap-012", ["tace_sequential"], always, 24.0, albi=-2.4)
+    sparing = run("leap-012", ["tace_sequential"], {name: 0.0 for name in always}, 24.0, albi=-2.4)
+    assert a_patient(closing, "tace_session") < 1.2 < 1.6 < a_patient(sparing, "tace_session")
+
+
+def test_the_first_session_can_show_primary_progression() -> None:
+    names = ("low", "mid", "high")
+    none = {f"tace.response_{n}": np.array([0.3, 0.3, 0.4, 0.0]) for n in names}
+    half = {f"tace.response_{n}": np.array([0.3, 0.3, 0.1, 0.3]) for n in names}
+    first, second = (run("emerald-1", ["tace_sequential"], c, 5.0).survival("ttp")[0, 0] for c in (none, half))
+    # Shown by the first scan after the first session has been judged, and not before.
+    assert np.array_equal(first[: round(3.9 / 0.05)], second[: round(3.9 / 0.05)])
+    seen = round(4.2 / 0.05)
+    assert 0.15 < first[seen] - second[seen] < 0.35
+
+
+def test_drugs_that_start_with_tace_are_a_line_of_systemic_therapy() -> None:
+    # A cap of one line leaves nothing after TACE with drugs, and one line after TACE alone.
+    outcomes = run("leap-012", ["tace_sequential", "tace_len_pembro"], {"next_line.max_lines": 1.0}, 60.0)
+    assert a_patient(outcomes, "next_line", 0) > 0.3 and a_patient(outcomes, "next_line", 1) == 0.0
+
+
+def test_haic_acts_on_progression_by_its_hazard_ratio() -> None:
+    curves = [
+        run("haic-vs-tace", ["haic_alone"], {"haic.progression_hr_vs_tace": ratio}, 24.0).survival("ttp")[0, 0]
+        for ratio in (0.3, 1.0)
+    ]
+    assert curves[0][round(12 / 0.05)] - curves[1][round(12 / 0.05)] > 0.15
+
+
+# -- run-in --------------------------------------------------------------------------------------------------------
+
+
+def test_the_run_in_randomises_the_same_people_at_its_end() -> None:
+    arms = [marks_of("talentop", load_strategy(f"run_in_then_{arm}"), {}, 12.0) for arm in ("resection", "continued")]
+    time = "months" if "months" in arms[0] else "time"
+    randomised = [m[m["mark"] == "randomise"] for m in arms]
+    assert sorted(randomised[0]["patient"]) == sorted(randomised[1]["patient"])
+    assert np.allclose(randomised[0][time], base()["talentop.run_in_months"])
+    # 0.38 (0.2 to 0.5) pass by the clinical model: no progression times resectable.
+    assert 0.2 < len(randomised[0]) / PATIENTS < 0.5
+    accepted = (arms[0]["mark"] == "converted").sum() / len(randomised[0])
+    assert accepted == pytest.approx(base()["surgery.p_accepts_surgery"], abs=0.03)
+    assert (arms[1]["mark"] == "converted").sum() == 0
+    later = marks_of("talentop", load_strategy("run_in_then_continued", later_resection_from_month=4), {}, 12.0)
+    assert (later["mark"] == "converted").sum() > 0
+
+
+# -- arithmetic of section 7 of the clinical model ------------------------------------------------------------------
+
+
+def test_most_four_year_survivors_on_lenvatinib_have_progressed() -> None:
+    # LEAP-002: 12 of 15 in a hundred.
+    outcomes = run("leap-002", ["lenvatinib"], {}, 49.0)
+    alive, free = (float(outcomes.survival(name)[0, 0][round(48.0 / 0.05)]) for name in ("os", "pfs"))
+    assert free / alive < 0.35
+
+
+def test_deaths_without_recurrence_are_rare_after_curative_treatment() -> None:
+    # STORM: RFS and TTR medians of 33.7 and 35.8 months leave 0.0012 deaths per month; the life table alone is more.
+    columns = {"cleared_at_entry": 1.0, "hbv": 0.0}
+    marks = marks_of("storm", load_strategy("surgery_alone"), {}, 48.0, **columns)
+    time = "months" if "months" in marks else "time"
+    first = marks[marks["mark"].isin(("recurrence", *DEATHS))].sort_values(time).groupby("patient").first()
+    months = first[time].sum() + 48.0 * (PATIENTS - len(first))
+    liver = (first["mark"] == "dead_liver").sum() / months
+    assert liver < 0.0020
+
+
+# -- the page ------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_the_model_is_current(request) -> None:  # type: ignore[no-untyped-def]
+    page = request.config.rootpath / "docs" / "model.md"
+    text = page.read_text(encoding="utf-8")
+    assert model_page.page_with_parts(text) == text, "python -m simhcc.report.model_page writes it anew"
+
+
+def test_the_page_command_writes_checks_and_refuses(tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
+    page = tmp_path / "page.md"
+    page.write_text("\n".join(line for pair in model_page.MARKS.values() for line in pair) + "\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match="not current"):
+        model_page.main([str(page), "--check"])
+    assert model_page.main([str(page)]) == 0 and model_page.main([str(page), "--check"]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "flowchart TD" in text and "| `frailty.sd_log` | 0.5 | log_sd |" in text
+    page.write_text(text.replace("| 0.5 | log_sd |", "| 0.6 | log_sd |"), encoding="utf-8")
+    with pytest.raises(SystemExit, match="not current"):
+        model_page.main([str(page), "--check"])
+    page.write_text("no marks\n", encoding="utf-8")
+    assert model_page.main([str(page)]) == 2
+    assert "marks" in capsys.readouterr().err

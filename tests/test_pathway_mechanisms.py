@@ -223,6 +223,24 @@ def test_antivirals_cost_their_price_as_long_as_life_lasts() -> None:
     assert means(0.0, price)[0] == means(0.0, 0.0)[0]
 
 
+def test_long_control_may_end_a_while_after_the_drug() -> None:
+    # Half in long control, the drug stopped at once for toxicity: nothing changes until the effect ends.
+    name = "treatments.atezo_bev."
+    controlled = {
+        name + "p_long_control": 0.5,
+        name + "response_mix": np.array([0.324, 0.176, 0.5]),
+        name + "discontinuation_rate_per_month": 50.0,
+        "systemic.p_early_progression_long_control_other": 0.0,
+        "systemic.progression_rate_long_control_per_month": 1e-9,
+    }
+    ends = "structure.effect_ends_after_stop_months"
+    lasting = run("imbrave150", ["atezo_bev"], controlled, 40.0).survival("ttp")[0, 0]
+    ended = run("imbrave150", ["atezo_bev"], {**controlled, ends: 24.0}, 40.0).survival("ttp")[0, 0]
+    before, after = round(23.9 / 0.05), round(36.0 / 0.05)
+    assert np.array_equal(lasting[: before + 1], ended[: before + 1]) and lasting[after] > 0.4
+    assert lasting[after] - ended[after] > 0.2
+
+
 # -- local treatment -----------------------------------------------------------------------------------------------
 
 

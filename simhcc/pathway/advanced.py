@@ -71,7 +71,7 @@ def states() -> tuple[State, ...]:
                     period=parameter("schedule.review_every_months"),
                     to="review",
                 ),
-                common.planned_stop(),
+                common.planned_stop(risk.systemic_progression("systemic.progression_rate_stable_per_month")),
             ),
         ),
         State(

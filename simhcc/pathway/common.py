@@ -31,7 +31,7 @@ from simhcc.graph import (
     exponential,
 )
 from simhcc.pathway import regimens, risk
-from simhcc.pathway.attributes import ALBI, ECOG, NEVER, POINTS, PV, RESPONSES
+from simhcc.pathway.attributes import ALBI, CLASSES, ECOG, NEVER, POINTS, PV, RESPONSES
 
 TREATMENT_SCANS = "treatment_scans"
 FOLLOW_UP_SCANS = "follow_up_scans"
@@ -39,6 +39,7 @@ IRREGULAR_SCANS = "irregular_scans"
 _HIGHEST_ECOG = 4.0
 _HIGHEST_POINTS = 15.0
 _COMPLETE = float(RESPONSES.index("complete"))
+_STABLE = float(CLASSES.index("stable"))
 
 
 def _life_table(sex: str) -> Hazard:
@@ -88,15 +89,18 @@ def drug_event() -> Transition:
     )
 
 
-def planned_stop(complete_response_under_local: bool = False) -> Scheduled:
+def planned_stop(progression: Expression, complete_response_under_local: bool = False) -> Scheduled:
     """The planned end of the running regimen; its tumour effects go on as they are.
 
-    Under local treatment, drugs also end in a complete response, after the months of the clinical model.
+    The same event, counted from the stop, is the end of those effects where the structure lets them end
+    (`structure.effect_ends_after_stop_months`): from then on the tumour progresses at the log rate `progression`. Under local
+    treatment, drugs also end in a complete response, after the months of the clinical model.
     """
     months = attribute("regimen_months")
     if complete_response_under_local:
         stop = maximum(parameter("combination.stop_in_complete_response_months"), months_on("systemic"))
-        months = where(attribute("observed_response") >= _COMPLETE, minimum(months, stop), months)
+        complete = risk.ON_DRUG & (attribute("observed_response") >= _COMPLETE)
+        months = where(complete, minimum(months, stop), months)
     return Scheduled(
         name="planned_stop",
         first=months,
@@ -104,13 +108,22 @@ def planned_stop(complete_response_under_local: bool = False) -> Scheduled:
         mark="planned_stop",
         to=STAY,
         systemic="none",
-        updates=stop_drug(),
+        updates={
+            "log_progression": where(risk.ON_DRUG, attribute("log_progression"), progression),
+            "response_class": where(risk.ON_DRUG, attribute("response_class"), _STABLE),
+            **stop_drug(),
+        },
     )
 
 
 def stop_drug() -> dict[str, Operand]:
-    """Updates of an edge that empties the systemic slot: no drug events, and the liver events of no drug."""
-    return {**regimens.stop(), "log_liver": risk.liver_events(risk.as_expression(0.0))}
+    """Updates of an edge that empties the systemic slot in a state: no drug events, the liver events of no drug, effects go on."""
+    ends = where(risk.ON_DRUG, parameter("structure.effect_ends_after_stop_months"), NEVER)
+    return {
+        "regimen_months": ends,
+        "log_drug": -NEVER,
+        "log_liver": risk.liver_events(risk.as_expression(0.0)),
+    }
 
 
 def schedules() -> tuple[ScanSchedule, ...]:

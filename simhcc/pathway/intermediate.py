@@ -56,7 +56,7 @@ def states() -> tuple[State, ...]:
                 _again("session", "session_in", "sessions_begun", mark="tace_session", to="procedure"),
                 _again("haic_block", "haic_in", "blocks_begun", mark="haic_block", to="procedure"),
                 _again("session_scan", "scan_in", "sessions_judged", mark=None, to="session_response"),
-                common.planned_stop(complete_response_under_local=True),
+                common.planned_stop(risk.local_progression(), complete_response_under_local=True),
             ),
         ),
     )

@@ -64,7 +64,7 @@ def states() -> tuple[State, ...]:
             ),
             scheduled=(
                 Scheduled(name="adjuvant_start", first=attribute("adjuvant_in"), to="fit_for_adjuvant"),
-                common.planned_stop(),
+                common.planned_stop(attribute("log_progression")),
             ),
         ),
     )

@@ -28,11 +28,12 @@ SETTING_ORDER = (
         "tace_sequential", "tace_len_pembro", "tace_durva_bev", "burden_stratified", "tace_atezo_bev", "systemic_first",
         "haic_systemic", "conversion_resection", "resectability_then_burden", "tace_camre_rivo", "tace_stride",
         "tace_stride_len", "conversion_no_surgery", "haic_alone", "tace_then_len_pembro", "tace_then_camre_rivo",
+        "burden_cutoffs",
     ),
     (
         "sorafenib", "atezo_bev", "response_adapted", "conversion_surgery", "lenvatinib", "stride", "len_pembro", "nivo_ipi",
         "on_demand_local", "camre_rivo", "best_supportive_care", "sintilimab_bev", "atezo_bev_tiragolumab",
-        "atezo_bev_ipilimumab", "run_in_then_resection", "run_in_then_continued",
+        "atezo_bev_ipilimumab", "run_in_then_resection", "run_in_then_continued", "response_cutoffs",
     ),
     ("pathway_usual_2020", "pathway_review_2025"),
 )  # fmt: skip

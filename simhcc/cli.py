@@ -281,6 +281,40 @@ def calibrate(
 
 
 @app.command(
+    "report",
+    epilog="Example: simhcc report results/advanced-psa --with results/trials-try --lang zh",
+    short_help="Write one HTML file that tells everything about a run.",
+)
+def report_(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Results folder of simhcc run.")],
+    lang: Annotated[str, typer.Option(metavar="LANG", help="Language: en or zh (Simplified Chinese).")] = "en",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File to write (default: report.html, report.zh.html in RESULTS)."),
+    ] = None,
+    with_: Annotated[
+        list[Path] | None,
+        typer.Option("--with", metavar="DIR", help="Results of trial, claims, sensitivity or voi; may be repeated."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Write a report: question, strategies, survival, costs, uncertainty, validation, claims, inputs, CHEERS 2022.
+
+    One HTML file that opens without a network, in English or Simplified Chinese; charts answer to the pointer, the keyboard
+    and a willingness-to-pay slider. Further analyses are found in RESULTS or named by --with; what is missing is said.
+    """
+    with _errors(json_):
+        from simhcc.report.page import Request, write_report
+
+        found = write_report(Request(results=results, lang=lang, out=out, more=with_ or (), overwrite=overwrite))
+        if json_:
+            typer.echo(json.dumps(found.as_object(), ensure_ascii=False, allow_nan=False))
+        else:
+            typer.echo(found.as_text(), nl=False)
+
+
+@app.command(
     epilog="Example: simhcc validate --out docs",
     short_help="Set every trial's published figures beside what the calibrated model predicts.",
 )

@@ -27,6 +27,7 @@ from simhcc.inputs import (
 )
 from simhcc.inputs.locate import ID, ID_WORDS
 from simhcc.report import economics, words
+from simhcc.report.described import baseline_table
 from simhcc.report.folder import read_folder, run_object, write_folder
 from simhcc.report.record import currency_of, fingerprint, run_record, unpriced_drugs
 from simhcc.report.tables import EVERYONE, Tables, make_tables, unpriced_strategies
@@ -197,6 +198,8 @@ def _run_in(
     decision = economics.as_object(found) if found else None
 
     def more(into: Path) -> None:
+        table = baseline_table(cohort)
+        table.to_csv(into / "population.csv", index=False, lineterminator="\n", encoding="utf-8", float_format="%.6g")
         if found is not None:
             _write_economics(into, found, tables, scenario, parameters, record, draws, text, decision or {})
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from simhcc.errors import InputError
 from simhcc.inputs import ParameterSet, Scenario
+from simhcc.report.described import pathway_content
 from simhcc.report.exports import sources_table
 from simhcc.report.record import parameter_table, scenario_content, strategy_content
 from simhcc.report.tables import EVERYONE, STATISTICS, UNPRICED, Tables
@@ -39,6 +40,7 @@ icer.csv          costs, QALYs and ICERs along the frontier; strategies with a d
 survival.csv      share free of each endpoint by month, with mcse and sd (standard deviation over iterations)
 occupancy.csv     share of patients in each state by month
 events.csv        events per patient
+population.csv    the baseline patients: mean and sd of numbers, share of each level of a class
 subgroups.csv     subgroups and their numbers of patients; "all" is the whole population
 iterations.csv    one row per iteration and strategy (only with several iterations)
 economics/        net benefit, acceptability, expected loss, EVPI, prices, waterfalls, budget (docs/economics.md names the columns)
@@ -107,6 +109,7 @@ def _write_inputs(folder: Path, scenario: Scenario, parameters: ParameterSet, dr
     _write_json(folder / "scenario.json", scenario_content(scenario))
     _write_json(folder / "strategies.json", {s.id: strategy_content(s) for s in scenario.strategies})
     _write_json(folder / "parameters.json", parameters.tree())
+    _write_json(folder / "pathway.json", pathway_content(scenario))
     if draws is not None:
         _write_csv(folder / "draws.csv", draws_table(draws, parameters.uncertain()))
 

@@ -264,7 +264,8 @@ def script_data(page: sections.Page, first: Sequence[str]) -> dict[str, Any]:
     return {
         "words": {name: words(f"script.{name}") for name in SCRIPT_WORDS},
         "strategies": {
-            s: {"label": page.names[s], "colour": page.styles[s].colour, "dash": sections.dash(page.styles[s].dashes)} for s in content.ids
+            s: {"label": page.names[s], "colour": style.colour, "dash": sections.dash(style.dashes)}
+            for s, style in page.styles.items()
         },
         "first": list(first),
         "comparator": page.comparator,

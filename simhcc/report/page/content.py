@@ -36,7 +36,6 @@ class Content:
     parameters: pd.DataFrame
     sources: pd.DataFrame
     pathway: Mapping[str, Any] | None
-    about: Mapping[str, Any]
     analyses: Mapping[str, Sequence[tuple[Path, Mapping[str, Any]]]] = field(default_factory=dict)
 
     def table(self, name: str, subgroup: str | None = EVERYONE) -> pd.DataFrame:
@@ -94,16 +93,13 @@ def read_content(folder: Path, more: Sequence[Path] = ()) -> Content:
         parameters = pd.read_csv(inputs / "parameters.csv", dtype=str, keep_default_na=False)
         sources = pd.read_csv(inputs / "sources.csv", dtype=str, keep_default_na=False)
         pathway = _optional(inputs / "pathway.json")
-        about = _optional(folder / "psa" / "meta.json") or _optional(folder / "economics" / "about.json") or {}
     except KeyError as error:
         raise InputError(f"a record without {error}", "a folder that simhcc run wrote", file=str(folder)) from None
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"results that cannot be read ({error})", "a folder that simhcc run wrote", file=str(folder)
         ) from None
-    return Content(
-        folder, record, tables, scenario, strategies, parameters, sources, pathway, about, _analyses(folder, more)
-    )
+    return Content(folder, record, tables, scenario, strategies, parameters, sources, pathway, _analyses(folder, more))
 
 
 def _optional(path: Path) -> dict[str, Any] | None:

@@ -226,7 +226,9 @@ def summary(page: Page) -> Markup:
                          currency=page.currency)  # fmt: skip
             ceac = content.table("ceac")
             at = (
-                ceac[(ceac["WTP"].sub(wtp).abs() < 0.5) & (ceac["Strategy"] == first["Strategy"])] if len(ceac) else ceac
+                ceac[(ceac["WTP"].sub(wtp).abs() < 0.5) & (ceac["Strategy"] == first["Strategy"])]
+                if len(ceac)
+                else ceac
             )
             if len(at):
                 text += words("summary.probability", p=f"{100 * float(at['Proportion'].iloc[0]):.0f}")
@@ -673,7 +675,12 @@ def tornado(page: Page, answer: Mapping[str, Any], record: Mapping[str, Any]) ->
     for r in rows:
         limits = [el("td", signed(f"{float(r[k]):.4g}"), class_="num") for k in ("base", "low", "high")]
         changes = [
-            el("td", shown(float(r[k])), el("span", f" ±{shown(float(r[f'{k}_mcse'] or 0))}", class_="mcse"), class_="num")
+            el(
+                "td",
+                shown(float(r[k])),
+                el("span", f" ±{shown(float(r[f'{k}_mcse'] or 0))}", class_="mcse"),
+                class_="num",
+            )
             for k in ("below", "above")
         ]
         table.append(el("tr", el("th", el("code", r["parameter"]), scope="row"), limits, changes))
@@ -1059,7 +1066,11 @@ def checklist(page: Page) -> Markup:
             "tr",
             el("td", str(item.number), class_="num"),
             el("th", words(f"cheers.{item.number}"), scope="row"),
-            el("td", words(f"cheers.status.{item.status}"), class_=f"cheers {'gap' if item.status == cheers.MISSING else item.status}"),
+            el(
+                "td",
+                words(f"cheers.status.{item.status}"),
+                class_=f"cheers {'gap' if item.status == cheers.MISSING else item.status}",
+            ),
             el("td", words(item.note)),
             el("td", el("a", words(f"section.{item.section}"), href=f"#{item.section}") if item.section else "–"),
         )

@@ -27,7 +27,7 @@ from simhcc.inputs import (
 )
 from simhcc.inputs.locate import ID, ID_WORDS
 from simhcc.report import economics, words
-from simhcc.report.described import baseline_table
+from simhcc.report.described import baseline_table, pathway_content
 from simhcc.report.folder import read_folder, run_object, write_folder
 from simhcc.report.record import currency_of, fingerprint, run_record, unpriced_drugs
 from simhcc.report.tables import EVERYONE, Tables, make_tables, unpriced_strategies
@@ -198,6 +198,8 @@ def _run_in(
     decision = economics.as_object(found) if found else None
 
     def more(into: Path) -> None:
+        ways = json.dumps(pathway_content(evaluation), ensure_ascii=False, indent=1)
+        (into / "inputs" / "pathway.json").write_text(ways + "\n", encoding="utf-8")
         table = baseline_table(cohort)
         table.to_csv(into / "population.csv", index=False, lineterminator="\n", encoding="utf-8", float_format="%.6g")
         if found is not None:

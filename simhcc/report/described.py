@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from simhcc.graph import STAY, End, Pathway, State, Strategy
-from simhcc.inputs import Scenario
 from simhcc.population.attributes import ATTRIBUTES, DERIVED, NO_YES
 from simhcc.population.conditions import WithDerived
+from simhcc.simulation import Evaluation
 
 DEAD = "dead"
 ENTRY = "entry"
@@ -19,20 +19,17 @@ STAGES = ("cnlc", "resectability", "macrovascular")
 """classes derived at baseline that the table shows beside the attributes"""
 
 
-def pathway_content(scenario: Scenario) -> dict[str, Any]:
+def pathway_content(evaluation: Evaluation) -> dict[str, Any]:
     """The states, and for each strategy the ways from state to state with the steps in between.
 
-    A way is [from, to, steps]: `from` is "entry" at the start, `to` is "dead" for every end; `steps` names what happens on
-    the way, one entry for each event that begins it. Only what a strategy's tables can do is a way.
+    A way is [from, to, steps]: `from` is "entry" at the start, `to` is "dead" for every end; `steps` names what begins the
+    way, such as a progression. Only what a strategy's tables can do is a way.
     """
-    from simhcc.pathway.strategies import to_graph
-    from simhcc.pathway.whole import pathway
-
-    graph = pathway()
+    graph = evaluation.pathway
     states = [node.name for node in graph.nodes if isinstance(node, State)]
     return {
         "states": [*states, DEAD],
-        "strategies": {strategy.id: _ways(graph, to_graph(strategy)) for strategy in scenario.strategies},
+        "strategies": {strategy.id: _ways(graph, strategy) for strategy in evaluation.strategies},
     }
 
 
@@ -72,7 +69,10 @@ def baseline_table(cohort: Mapping[str, Any]) -> pd.DataFrame:
     }
     known |= {name: DERIVED[name].levels for name in STAGES}
     for name, levels in known.items():
-        values = columns[name]
+        try:
+            values = columns[name]
+        except KeyError:  # a cohort without what the class is derived from
+            continue
         if levels is None:
             row = {"attribute": name, "level": "", "statistic": "mean", "value": values.mean(), "sd": values.std()}
             rows.append(row)

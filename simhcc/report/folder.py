@@ -14,7 +14,6 @@ import pandas as pd
 
 from simhcc.errors import InputError
 from simhcc.inputs import ParameterSet, Scenario
-from simhcc.report.described import pathway_content
 from simhcc.report.exports import sources_table
 from simhcc.report.record import parameter_table, scenario_content, strategy_content
 from simhcc.report.tables import EVERYONE, STATISTICS, UNPRICED, Tables
@@ -109,7 +108,6 @@ def _write_inputs(folder: Path, scenario: Scenario, parameters: ParameterSet, dr
     _write_json(folder / "scenario.json", scenario_content(scenario))
     _write_json(folder / "strategies.json", {s.id: strategy_content(s) for s in scenario.strategies})
     _write_json(folder / "parameters.json", parameters.tree())
-    _write_json(folder / "pathway.json", pathway_content(scenario))
     if draws is not None:
         _write_csv(folder / "draws.csv", draws_table(draws, parameters.uncertain()))
 

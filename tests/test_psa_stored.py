@@ -360,3 +360,15 @@ def test_reprice_refuses_what_would_mean_nothing(results: Path, options: tuple[s
 def test_reprice_of_something_else_is_refused(tmp_path: Path) -> None:
     done = invoke("reprice", tmp_path, "--set", "alpha=1")
     assert done.exit_code == 2 and "no stored analysis" in done.stderr
+
+
+def test_an_estimate_that_falls_when_parameters_are_added_is_raised_and_says_so() -> None:
+    table = pd.DataFrame(
+        {"Group": ["a", "ab", "c"], "EVPPI": [3.0, 2.0, 1.0], "EVPPI_Raw": [3.0, 2.0, 1.0], "Note": ["", "", ""]}
+    )
+    members = {"a": ["a"], "ab": ["a", "b"], "c": ["c"]}
+    found = information._raised(table, members, {"a": 3.0, "b": 4.0, "c": 0.5}).set_index("Group")
+    assert found["EVPPI"].to_dict() == {"a": 3.0, "ab": 4.0, "c": 1.0}
+    assert found.loc["ab", "Note"] == "raised to its part b" and found.loc["ab", "Clipped"] == 2.0
+    alone = information._raised(table, members, {}).set_index("Group")
+    assert alone.loc["ab", "EVPPI"] == 3.0 and alone.loc["ab", "Note"] == "raised to its subgroup a"

@@ -166,6 +166,18 @@ def test_rounds_and_the_final_never_share_random_numbers() -> None:
     assert len(set(seeds)) == len(seeds) == 3
 
 
+def test_rounds_with_other_patients_are_compared_by_differences() -> None:
+    """Every round is shifted by as much as its seed says; the points are worth their position."""
+
+    def shifted(chosen: Sequence[int], seed: int, number: int) -> Floats:
+        wobble = np.random.default_rng(seed).standard_normal((20, 1))
+        return 100.0 * number + wobble + np.array(chosen, dtype=float)[None, :] * np.linspace(0.9, 1.1, 20)[:, None]
+
+    found = search(shifted, 6, 1, seed=2)
+    assert found.chosen == 5
+    assert found.search_difference == pytest.approx(np.arange(6) - 1.0)
+
+
 def test_one_point_is_no_search() -> None:
     with pytest.raises(InputError):
         search(lambda c, s, r: np.zeros((2, 1)), 1, 0, seed=1)

@@ -39,7 +39,9 @@ class Optimum:
     """the point that was best in the search"""
     reference: int
     search_mean: Floats
-    """mean objective in the last round of the search that had the point"""
+    """mean objective in the last round of the search that had the point; rounds have other patients, so compare differences"""
+    search_difference: Floats
+    """paired difference from the reference in that round"""
     search_advantage: float
     """advantage of the chosen point over the reference in the search: too large, by luck"""
     advantage: float
@@ -69,13 +71,14 @@ def search(evaluate: Evaluate, points: int, reference: int, seed: int, rounds: i
     if points < 2:
         raise InputError(f"{points} points", "2 or more", "--vary")
     alive = list(range(points))
-    means = np.full(points, np.nan)
+    means, differences = np.full(points, np.nan), np.full(points, np.nan)
     last = np.zeros((0, 0))
     for number in range(rounds):
         chosen = sorted({*alive, reference})
         last = evaluate(chosen, seed + FRESH * number, number)
         averages = last.mean(axis=0)
         means[chosen] = averages
+        differences[chosen] = averages - averages[chosen.index(reference)]
         order = [chosen[k] for k in np.argsort(-averages, kind="stable")]
         best = chosen.index(order[0])
         behind = last[:, [best]] - last
@@ -105,6 +108,7 @@ def search(evaluate: Evaluate, points: int, reference: int, seed: int, rounds: i
         chosen=winner,
         reference=reference,
         search_mean=means,
+        search_difference=differences,
         search_advantage=searched,
         advantage=float(advantage.mean()),
         advantage_mcse=float(errors[at]),

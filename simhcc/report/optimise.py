@@ -122,7 +122,7 @@ class OptimiseFound:
             rows.append(
                 {
                     **dict(zip([a.name for a in self.axes], self.points[point], strict=True)),
-                    "search_mean": float(found.search_mean[point]),
+                    "search_difference": float(found.search_difference[point]),
                     "fresh_mean": float(found.fresh_mean[point]),
                     "difference": float(found.fresh_difference[point]),
                     "mcse": float(found.fresh_mcse[point]),
@@ -332,7 +332,7 @@ def _write(folder: Path, found: OptimiseFound, overwrite: bool) -> None:
         new.mkdir(parents=True, exist_ok=True)
         found.table().to_csv(new / "finalists.csv", index=False)
         points = pd.DataFrame(found.points, columns=[axis.name for axis in found.axes])
-        points.assign(search_mean=found.optimum.search_mean).to_csv(new / "points.csv", index=False)
+        points.assign(search_difference=found.optimum.search_difference).to_csv(new / "points.csv", index=False)
         (new / "optimise.json").write_text(json.dumps(finite(found.as_object()), indent=1) + "\n", encoding="utf-8")
         keep(_figure(found), new / "search", ("png", "svg"))
 
@@ -342,8 +342,7 @@ def _write(folder: Path, found: OptimiseFound, overwrite: bool) -> None:
 def _figure(found: OptimiseFound) -> Any:
     """The search over its first one or two cut-offs (the mean over the others), the chosen point marked."""
     table = pd.DataFrame(found.points, columns=[axis.name for axis in found.axes])
-    reference = found.optimum.search_mean[found.optimum.reference]
-    table["value"] = found.optimum.search_mean - reference
+    table["value"] = found.optimum.search_difference
     chosen: Mapping[str, float] = dict(zip(table.columns[:-1], found.points[found.optimum.chosen], strict=True))
     now = found.points[found.optimum.reference]
     percent = 100.0 if parse_outcome(found.objective) is not None and "_rmst_" not in found.objective else 1.0

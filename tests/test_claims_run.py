@@ -184,3 +184,10 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear", encoding="utf-8")
     with pytest.raises(InputError, match="something else"):
         run_claims(ClaimsRequest(ids=("five-year-20",), out=tmp_path, quiet=True))
+
+
+def test_prices_do_not_drive_survival(tmp_path: Path) -> None:
+    found = examine(load_claim(claim(tmp_path), parameters=PARAMETERS), PARAMETERS, Sizes(50, 60, 1))
+    names = list(found.components[0].inputs)
+    assert "frailty.sd_log" in names or "systemic.death_rate_without_progression_per_month" in names
+    assert not any(name.startswith(("costs.", "utility.", "prices.")) for name in names)

@@ -42,6 +42,14 @@ CONVERSION_BIASES = ("immortal_time", "small_sample", "selective_publication")
 """those that the study of resection after response has; who is fit and resectable is in its patients in any case"""
 DESIGNS = ("retrospective", "landmark", "target_trial", "randomised")
 KINDS = ("adjuvant", "conversion")
+SET_BY_STUDY = (
+    "adjuvant.p_start",
+    "timing.adjuvant_start_months",
+    "schedule.scan_disease_free_first_months",
+    "schedule.scan_disease_free_change_months",
+    "schedule.scan_disease_free_later_months",
+)
+"""numbers that the emulated practice replaces"""
 HORIZON = 60.0
 NULL = "none"
 """the drug that does nothing"""
@@ -481,7 +489,7 @@ def over_draws(
     pooled = run_studies(pool, "retrospective", biases_of(kind), studies=studies, seed=sizes.seed).pooled
     truth = run_studies(pool, "randomised", (), seed=sizes.seed).pooled
     published = np.asarray(base[f"emulated.published_ratios_{kind}"])
-    return Emulation(kind, pooled, truth, published, uncertain_inputs(parameters, pool.numbers, {"adjuvant.p_start"}))
+    return Emulation(kind, pooled, truth, published, uncertain_inputs(parameters, pool.numbers, set(SET_BY_STUDY)))
 
 
 @dataclass(frozen=True)

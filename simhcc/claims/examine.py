@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from simhcc.claims import emulate, verdict
 from simhcc.claims.anatomy import Bound, Needed, bound, needed
 from simhcc.claims.experiments import Draws, Ran, Sizes, best_of, estimate, run_experiment, wanted_by
-from simhcc.claims.registry import CHANNELS, Claim, Component, Experiment, Structure
+from simhcc.claims.registry import CHANNELS, Claim, Component, Experiment, Rule, Structure
 from simhcc.claims.verdict import Driver, Judged
 from simhcc.claims.words import probability_text, rule_words
 from simhcc.inputs import ParameterSet
@@ -65,8 +65,9 @@ class ComponentFinding:
     survives: Mapping[str, bool]
     """whether the verdict is the same at the 5 % and the 95 % value of each number that carries it"""
     drivers: tuple[Driver, ...]
-    groups: Mapping[str, tuple[float, float]]
-    """expected gain in the chance of calling the component right from each group of evidence, and its error"""
+    groups: Mapping[str, tuple[float, float, float]]
+    """for each group of evidence the expected gain in the chance of calling the component right, its error, and the share of the
+    variance over draws that the group explains"""
 
     @property
     def verdict(self) -> str:
@@ -353,6 +354,9 @@ def _judge(
     else:
         draws = estimate(component, ran, parameters, sizes.seed)
         inputs = ran[component.estimand.over[0] if component.estimand.over else str(component.experiment)].inputs
+    if component.estimand.outcome not in CHANNELS:
+        # What costs and quality of life are worth cannot move survival.
+        inputs = {name: column for name, column in inputs.items() if not name.startswith(WORTH)}
     smooth = draws.smooth
     judged = _judged(draws, component)
     if component.fact is not None:
@@ -378,8 +382,15 @@ def _judge(
         structures=others,
         survives=verdict.survives(smooth, rule, inputs, claim.carried_by, certainty) if component.decides else {},
         drivers=tuple(verdict.drivers(smooth, rule, inputs, certainty)),
-        groups=verdict.value_of_knowing(rule.holds(smooth), groups) if groups and enough and component.decides else {},
+        groups=_grouped(smooth, rule, groups) if groups and enough and component.decides else {},
     )
+
+
+def _grouped(
+    smooth: Floats, rule: Rule, groups: Mapping[str, Mapping[str, Floats]]
+) -> dict[str, tuple[float, float, float]]:
+    values = verdict.value_of_knowing(rule.holds(smooth), groups)
+    return {name: (*values[name], verdict.explained(smooth, *members.values())) for name, members in groups.items()}
 
 
 def _judged(draws: Draws, component: Component) -> Judged:

@@ -234,9 +234,9 @@ def candidates(outcome: Floats, inputs: Mapping[str, Floats]) -> list[str]:
     return [name for name, value in zip(names, p, strict=True) if value < SIGNIFICANCE / (2.0 * len(names))]
 
 
-def explained(outcome: Floats, column: Floats) -> float:
-    """Share of the variance of an outcome that one number explains, in draws not used in the fit; not below 0."""
-    fitted = metamodel.fit(pd.DataFrame({"x": column}), outcome[:, None], "spline")
+def explained(outcome: Floats, *columns: Floats) -> float:
+    """Share of the variance of an outcome that some numbers explain, in draws not used in the fit; not below 0."""
+    fitted = metamodel.fit(pd.DataFrame(dict(enumerate(columns))), outcome[:, None], "spline")
     guess = fitted.held_out(PARTS)[:, 0]
     variance = float(outcome.var())
     return max(1.0 - float(((outcome - guess) ** 2).mean()) / variance, 0.0) if variance > 0.0 else 0.0

@@ -398,12 +398,12 @@ def _why(finding: Finding) -> list[str]:
     if head.margin is not None:
         lines += ["", f"A limit of {number(head.margin, estimand)} would just be met with the certainty asked for."]
     if head.groups:
-        lines += ["", "Which evidence would settle it (gain in the chance of calling it right):", ""]
-        ranked = sorted(head.groups.items(), key=lambda item: -item[1][0])
-        lines += [f"- {name}: {value:.3f} ±{error:.3f}" for name, (value, error) in ranked]
-        if all(value == 0.0 for _, (value, _) in ranked):
-            lines.append("")
-            lines.append("The claim is decided in every draw, so no evidence of these kinds would change the call.")
+        lines += ["", "Which evidence would settle it:", ""]
+        lines += ["| evidence on | gain in the chance of calling it right | share of variance |", "|---|---|---|"]
+        for name, (value, error, share) in sorted(head.groups.items(), key=lambda item: (-item[1][0], -item[1][2])):
+            lines.append(f"| {name} | {value:.3f} ±{error:.3f} | {100 * share:.0f} % |")
+        if all(value == 0.0 for value, _, _ in head.groups.values()):
+            lines += ["", "The claim is decided in every draw, so no evidence of these kinds would change the call."]
     if head.structures:
         lines += ["", "Under another structure of the model:", ""]
         for name, other in head.structures.items():

@@ -116,9 +116,9 @@ def test_a_guess_has_its_lower_limit_first(tmp_path: Path) -> None:
 
 def test_a_prediction_is_one_trial_in_each_draw() -> None:
     forecast = load_forecast("cares-009-os", PARAMETERS)
-    found = predict(forecast, PARAMETERS, Sizes(8, 0, 3))
+    found = predict(forecast, PARAMETERS, Sizes(24, 0, 3))
     ratios = np.array(found["ratios"])
-    assert len(ratios) == 8 and (np.diff(ratios) >= 0.0).all()
+    assert len(ratios) == 24 and (np.diff(ratios) >= 0.0).all()
     # 294 patients with some 80 deaths: the standard error alone is 0.22 on the log scale.
     assert 0.1 < np.log(ratios).std() < 0.6
     assert 40 < found["events_median"] < 160

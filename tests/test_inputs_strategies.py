@@ -481,7 +481,7 @@ BEYOND_THE_SCHEMA = {
         new_in_packaged_file limits_swapped value_outside_ci95 lopsided_ci95 zero_lower_limit beta_too_wide negative_sd
         mean_beside_value normal_outside_unit gamma_for_a_share value_outside_uniform uniform_turned_round
         triangle_turned_round dirichlet_of_one dirichlet_of_a_number dirichlet_not_adding_up dirichlet_other_length
-        list_for_one_number list_of_other_length source_twice""",
+        list_for_one_number list_of_other_length source_twice currency_without_rate""",
     "sources": "",
     "correlations": """not_positive_definite not_symmetric matrix_of_other_size correlated_unknown correlated_fixed
         correlated_vector correlated_twice""",
@@ -542,7 +542,7 @@ def test_the_schema_accepts_the_shipped_files():
             folder = path.relative_to(packaged_folder(tree)).parts[0]
             if tree == "params":
                 kinds = {"sources.yaml": "sources", "correlations.yaml": "correlations", "posterior": "posterior"}
-                kind = None if folder in ("trials", "populations") else kinds.get(folder, "params")
+                kind = None if folder in ("trials", "populations", "calibration") else kinds.get(folder, "params")
             else:
                 kind = {"strategies": "strategy", "claims": None, "structures": None, "forecasts": None}.get(
                     folder, "scenario"

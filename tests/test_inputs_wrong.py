@@ -273,5 +273,6 @@ def test_a_distribution_is_solved_or_refused(data):
     u = np.array([1e-9, 0.025, 0.5, 0.975, 1 - 1e-9])
     for marginal in found.uncertainty.marginals:
         draws = marginal.ppf(u)
-        assert np.all(np.isfinite(draws)) and np.all(np.diff(draws) >= 0), draws
+        # Quantiles of a distribution narrower than its rounding errors may differ by these.
+        assert np.all(np.isfinite(draws)) and np.all(np.diff(draws) >= -1e-7 * np.abs(draws[1:])), draws
         assert UNITS[unit].low <= draws[0] and draws[-1] <= UNITS[unit].high

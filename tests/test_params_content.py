@@ -210,7 +210,8 @@ def test_stated_limits_hold_the_value(country: str) -> None:
 
 @pytest.mark.parametrize("country", COUNTRIES)
 def test_recalled_numbers_are_varied(country: str) -> None:
-    """Except prices, which are known to whoever decides, sizes of the population, thresholds and caps, and what only feeds a formula."""
+    """Except prices, which are known to whoever decides, sizes of the population, thresholds and caps, and what only
+    feeds a formula."""
     formulas = " ".join(leaf.get("formula", "") for leaf in numbers(country).values())
     fixed = re.compile(
         r"^(prices|economics|budget|utility\.norm)\.|\.drugs\.|mpr_threshold|costs\.antiviral|discontinuation_share"

@@ -316,3 +316,22 @@ def test_voi_of_a_run_reads_its_draws_and_refuses_what_has_no_effect(project: Pa
         refused = invoke("voi", "out", *options)
         assert refused.exit_code == 2 and words in refused.stderr, (options, refused.stderr)
     assert command.AUTO == "auto"
+
+
+@pytest.mark.parametrize("change", ["no wtp", "one strategy"])
+@pytest.mark.parametrize("iterations", [1, 4])
+def test_a_scenario_with_little_to_compare_is_still_run_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, iterations: int
+) -> None:
+    # With its figures: they are what trips over empty tables.
+    project = use(tmp_path, monkeypatch)
+    path = project / "scenarios" / "question.yaml"
+    text = path.read_text()
+    if change == "no wtp":
+        text = text.replace("wtp: [100000]\n", "")
+    else:
+        text = text.replace("  - {id: by_burden, options: {backbone: len_pembro}, as: by_burden_len}\n", "")
+    path.write_text(text)
+    done = invoke("run", "question", "--patients", 100, "--iterations", iterations, "--no-subgroups", "--out", "out")
+    assert done.exit_code == 0, done.stderr
+    assert (project / "out" / "economics" / "stored.zip").exists() and (project / "out" / "run.json").exists()

@@ -372,3 +372,28 @@ def test_an_estimate_that_falls_when_parameters_are_added_is_raised_and_says_so(
     assert found.loc["ab", "Note"] == "raised to its part b" and found.loc["ab", "Clipped"] == 2.0
     alone = information._raised(table, members, {}).set_index("Group")
     assert alone.loc["ab", "EVPPI"] == 3.0 and alone.loc["ab", "Note"] == "raised to its subgroup a"
+
+
+@pytest.mark.parametrize("draws", [1, 40])
+@pytest.mark.parametrize("case", ["no price", "no wtp", "comparator without price", "one strategy"])
+def test_a_run_in_which_little_can_be_compared_still_has_its_tables(case: str, draws: int) -> None:
+    stored = stored_by_hand(draws)
+    if case == "no price":
+        units = stored.units.copy()
+        units[:, :, 2] = 1.0
+        stored = replace(stored, units=units)
+        assert not stored.priced
+    elif case == "no wtp":
+        stored = replace(stored, wtp=())
+    elif case == "comparator without price":
+        stored = replace(stored, comparator="other")
+    else:
+        arrays = {name: getattr(stored, name)[:, :1] for name in ("cost", "qaly", "ly", "noise", "units", "rest")}
+        stored = replace(stored, strategies=("usual",), **arrays)
+    found = decide(stored)
+    assert set(found.icer["Strategy"]) == set(stored.strategies)
+    unpriced = set(found.icer.loc[found.icer["Status"] == "unpriced", "Strategy"])
+    assert unpriced == set(stored.unpriced)
+    assert found.nmb.empty == (case in ("no price", "no wtp"))
+    if case == "comparator without price":
+        assert found.nmb["INMB"].isna().all() and found.nmb["NMB"].notna().all()

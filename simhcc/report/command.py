@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,8 @@ class Finished:
     folder: Path
     decision_text: str = ""
     decision: Mapping[str, Any] | None = None
+    decision_lines: Callable[[int], list[str]] | None = None
+    """the decision for a terminal of a width, where the run has just been made"""
 
     def as_text(self, width: int) -> str:
         """The tables for people."""
@@ -107,7 +110,10 @@ class Finished:
             iterations=int(record["iterations"]),
             width=width,
         )
-        told = broken_lines(self.decision_text, width)
+        text = self.decision_text
+        if self.decision_lines is not None:
+            text = "\n".join([*self.decision_lines(width), ""])
+        told = broken_lines(text, width)
         return "\n".join(head) + "\n" + body + told
 
     def as_object(self) -> dict[str, Any]:
@@ -178,7 +184,8 @@ def _run_in(
         {group.id: group.label.text() for group in scenario.subgroups},
         unpriced_drugs(parameters),
     )
-    record = run_record(scenario, parameters, request.scenario, currency_of(parameters))
+    options = [] if request.subgroups else ["--no-subgroups"]
+    record = run_record(scenario, parameters, request.scenario, currency_of(parameters), options)
     record["label"] = scenario.label.text() or scenario.id
     if sizes is not None:
         record["sizes"] = sizes.words
@@ -194,7 +201,8 @@ def _run_in(
         sizes=sizes,
         base_case=_base_case(request, scenario, parameters, progress),
     )
-    text = "\n".join(economics.lines(found, str(record["currency"]), TEXT_WIDTH)) + "\n" if found else ""
+    told = partial(economics.lines, found, str(record["currency"])) if found else None
+    text = "\n".join([*told(TEXT_WIDTH), ""]) if told is not None else ""
     decision = economics.as_object(found) if found else None
 
     def more(into: Path) -> None:
@@ -208,7 +216,7 @@ def _run_in(
     folder = write_folder(
         target, tables, record, scenario, parameters, draws=draws, replace=request.overwrite, more=more
     )
-    return Finished(tables, record, folder, text, decision)
+    return Finished(tables, record, folder, text, decision, told)
 
 
 def assembled(scenario: Scenario, parameters: ParameterSet) -> tuple[Evaluation, dict[str, Floats], dict[str, Floats]]:

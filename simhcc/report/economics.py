@@ -268,14 +268,14 @@ def lines(found: Economics, currency: str, width: int) -> list[str]:
     if found.sizes is not None:
         out += ["", f"Sizes: {found.sizes.words}"]
     several = main.draws > 1
-    for wtp in main.wtp:
+    for wtp in main.wtp if main.priced else ():
         table = whole.nmb[whole.nmb["WTP"] == wtp]
         names = table["Strategy"].tolist()
         columns = [
             ["NMB", *(_money(x) for x in table["NMB"])],
             [f"INMB vs {main.comparator}", *(_increment(row, several) for row in table.to_dict("records"))],
         ]
-        if several:
+        if several and len(whole.ceac):
             best = whole.ceac[whole.ceac["WTP"] == wtp].set_index("Strategy")
             loss = whole.loss[whole.loss["WTP"] == wtp].set_index("Strategy")
             columns += [
@@ -284,7 +284,7 @@ def lines(found: Economics, currency: str, width: int) -> list[str]:
                 ["expected loss", *(_money(loss.loc[name, "Expected_Loss"]) for name in names)],
             ]
         out += ["", *aligned(f"Net monetary benefit at {wtp:,.0f} {currency} per QALY", ["", *names], columns, width)]
-    if several:
+    if several and main.priced:
         out += _uncertainty_lines(found, currency)
     out += _threshold_lines(found, currency)
     if len(found.strata):
@@ -310,14 +310,14 @@ def lines(found: Economics, currency: str, width: int) -> list[str]:
 def _uncertainty_lines(found: Economics, currency: str) -> list[str]:
     main, whole = found.stored[EVERYONE], found.whole
     out = []
-    evpi = whole.evpi[whole.evpi["WTP"].isin(main.wtp)]
+    evpi = whole.evpi[whole.evpi["WTP"].isin(main.wtp)] if len(whole.evpi) else whole.evpi
     for row in evpi.to_dict("records"):
         text = f"EVPI at {row['WTP']:,.0f}: {_money(row['EVPI'])} ±{_money(row['MCSE'])} {currency} per patient"
         text += f" ({_money(row['EVPI_Raw'])} with patients' noise)"
         if "Population_EVPI" in row:
             text += f"; {row['Population_EVPI'] / 1e6:,.0f} million for all who face the decision"
         out.append(text + ".")
-    shares = whole.noise[whole.noise["Outcome"].str.startswith("inmb")]
+    shares = whole.noise[whole.noise["Outcome"].str.startswith("inmb")] if len(whole.noise) else whole.noise
     if len(shares):
         worst = shares.sort_values("Noise_Ratio").iloc[-1]
         typical = float(shares["Noise_Ratio"].median())

@@ -43,6 +43,7 @@ GRID_POINTS = 61
 """willingness to pay from 0 to the highest in so many steps"""
 UNPRICED = "unpriced"
 FEWEST_DRAWS = 2
+NMB_COLUMNS = ["WTP", "Strategy", "Cost", "Effect", "NMB", "INMB", "mcse", "lower", "upper", "P_Positive", "Rank"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +91,8 @@ def decide(
     population values to EVPI. `quick` leaves out `convergence`, `price_curves` and the curve of INMB.
     """
     priced = stored.priced
+    if not priced:
+        return _nothing_priced(stored)
     raw = stored.psa()
     clean = without_noise(stored)
     wtp = list(stored.wtp)
@@ -112,7 +115,9 @@ def decide(
         )
         if compared
         else empty,
-        nmb=pd.concat([_benefit(stored, raw, clean, amount) for amount in wtp], ignore_index=True) if wtp else empty,
+        nmb=pd.concat([_benefit(stored, raw, clean, amount) for amount in wtp], ignore_index=True)
+        if wtp
+        else pd.DataFrame(columns=NMB_COLUMNS),
         inmb=inmb_curve(clean, grid, stored.comparator) if uncertain and compared and not quick else empty,
         ceac=_beside(ceac(clean, grid), ceac(raw, grid), "Proportion") if uncertain else empty,
         ceaf=_beside(ceaf(clean, grid), ceaf(raw, grid), "Proportion") if uncertain else empty,
@@ -126,6 +131,15 @@ def decide(
         thresholds=prices,
         price_curves=curves,
     )
+
+
+def _nothing_priced(stored: StoredPsa) -> Decision:
+    """Health outcomes only: every strategy uses a drug without a price."""
+    tables = dict.fromkeys(Decision.names(), pd.DataFrame())
+    columns = ["Strategy", "Cost", "Effect", "Inc_Cost", "Inc_Effect", "ICER"]
+    empty = pd.DataFrame(columns=["Strategy", "Cost", "Effect"])
+    tables |= {"icer": _icers(stored, pd.DataFrame(columns=columns)), "nmb": pd.DataFrame(columns=NMB_COLUMNS)}
+    return Decision(**(tables | {"frontier": empty, "noise": noise_table(stored)}))
 
 
 def without_noise(stored: StoredPsa, strategies: Sequence[str] | None = None) -> Psa:
@@ -207,7 +221,10 @@ def noise_table(stored: StoredPsa) -> pd.DataFrame:
 
 
 def _icers(stored: StoredPsa, means: pd.DataFrame) -> pd.DataFrame:
-    table = icer_table(means["Strategy"].tolist(), means["Cost"].tolist(), means["Effect"].tolist())
+    columns = ["Strategy", "Cost", "Effect", "Inc_Cost", "Inc_Effect", "ICER", "Status", "Note"]
+    table = pd.DataFrame(columns=columns)
+    if len(means):
+        table = icer_table(means["Strategy"].tolist(), means["Cost"].tolist(), means["Effect"].tolist())
     rows = [
         {
             "Strategy": name,
@@ -217,7 +234,10 @@ def _icers(stored: StoredPsa, means: pd.DataFrame) -> pd.DataFrame:
         }
         for name, drugs in stored.unpriced.items()
     ]
-    return pd.concat([table, pd.DataFrame(rows, columns=table.columns)], ignore_index=True) if rows else table
+    if not rows:
+        return table
+    left_out = pd.DataFrame(rows, columns=columns)
+    return left_out if table.empty else pd.concat([table, left_out], ignore_index=True)
 
 
 def _benefit(stored: StoredPsa, raw: Psa, clean: Psa, wtp: float) -> pd.DataFrame:
@@ -247,8 +267,7 @@ def _benefit(stored: StoredPsa, raw: Psa, clean: Psa, wtp: float) -> pd.DataFram
             row |= {"INMB": mean, "mcse": error, "lower": low, "upper": high}
             row |= {"P_Positive": np.nan if one else float((draws > 0.0).mean())}
         rows.append(row | {"Rank": rank})
-    columns = ["WTP", "Strategy", "Cost", "Effect", "NMB", "INMB", "mcse", "lower", "upper", "P_Positive", "Rank"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=NMB_COLUMNS)
 
 
 def _beside(clean: pd.DataFrame, raw: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -277,6 +296,8 @@ def price_thresholds(stored: StoredPsa, *, curves: bool = True) -> tuple[pd.Data
     comparator does. For a strategy with several drugs without a price, the threshold is that of all of them together,
     as money per patient (Drug `a + b`, Price in currency per patient, discounted).
     """
+    if not stored.wtp or not stored.priced:
+        return pd.DataFrame(), pd.DataFrame()
     clean = without_noise(stored, None)
     unpriced = stored.unpriced
     rows, drawn = [], []

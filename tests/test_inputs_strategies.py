@@ -542,9 +542,10 @@ def test_the_schema_accepts_the_shipped_files():
             folder = path.relative_to(packaged_folder(tree)).parts[0]
             if tree == "params":
                 kinds = {"sources.yaml": "sources", "correlations.yaml": "correlations", "posterior": "posterior"}
+                kinds |= {"structures.yaml": "structures"}
                 kind = None if folder in ("trials", "populations", "calibration") else kinds.get(folder, "params")
             else:
-                kind = {"strategies": "strategy", "claims": None, "structures": None, "forecasts": None}.get(
+                kind = {"strategies": "strategy", "claims": None, "structures": "structure", "forecasts": None}.get(
                     folder, "scenario"
                 )
             if kind is not None:

@@ -23,11 +23,13 @@ from simhcc.inputs.strategies import (
     read_when,
     with_options,
 )
+from simhcc.inputs.structures import Alternative, Topic, read_alternatives, read_topics
 from simhcc.inputs.uncertainty import Uncertainty
 from simhcc.inputs.units import UNITS, Unit
 
 __all__ = [
     "UNITS",
+    "Alternative",
     "Condition",
     "CorrelationGroup",
     "Document",
@@ -42,6 +44,7 @@ __all__ = [
     "Source",
     "Strategy",
     "Subgroup",
+    "Topic",
     "Uncertainty",
     "Unit",
     "conversion_rates",
@@ -62,6 +65,8 @@ __all__ = [
     "nearest",
     "one_of",
     "packaged_folder",
+    "read_alternatives",
+    "read_topics",
     "read_when",
     "read_yaml",
     "read_yaml_bytes",

@@ -439,6 +439,28 @@ class SourceModel(Model):
     note: Text | None = None
 
 
+class StructureModel(Model):
+    """A structural alternative: numbers that stand for another reading of the evidence."""
+
+    id: Id
+    label: LabelModel
+    note: Text | None = None
+    numbers: Annotated[Any, WithJsonSchema({"type": "object", "minProperties": 1})]
+
+
+class TopicModel(Model):
+    """A structural question: weights of the base case (`base`) and of alternatives (files of scenarios/structures/)."""
+
+    id: Id
+    label: LabelModel
+    weights: Annotated[
+        Any, WithJsonSchema({"type": "object", "minProperties": 2, "additionalProperties": {"type": "number"}})
+    ]
+    source: Texts = Field(default_factory=list)
+    grade: Annotated[Grade, BeforeValidator(choice(*GRADES))]
+    reason: Text
+
+
 class CorrelationModel(Model):
     """Parameters drawn together through a Gaussian copula."""
 
@@ -723,6 +745,9 @@ class ScenarioModel(Model):
     subgroups: Annotated[Any, WithJsonSchema({"type": "array", "items": plain_schema(SubgroupModel)})] = None
     overrides: Annotated[Any, WithJsonSchema(_overrides_schema())] = None
     parameters: Texts | None = None
+    structure: Annotated[
+        Any, WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]})
+    ] = None
 
 
 # Keys that a scenario must have once what it extends is laid under it.

@@ -32,6 +32,7 @@ from simhcc.inputs.models import NAME_PATTERN, LeafModel
 from simhcc.inputs.money import conversion_rates
 from simhcc.inputs.reader import Document, FrozenMap, KeyPath, describe, dotted, nearest, one_of, read_yaml
 from simhcc.inputs.sources import SOURCES, Source, read_sources
+from simhcc.inputs.structures import STRUCTURES, Topic
 from simhcc.inputs.uncertainty import Floats, addressed, draw, purpose
 
 # Folders of params/ that hold something else than parameters for everybody.
@@ -49,6 +50,7 @@ class ParameterSet(Mapping[str, Parameter]):
         posteriors: Sequence[Posterior] = (),
         country: str = "",
         files: Sequence[tuple[str, str]] = (),
+        structures: Sequence[Topic] = (),
     ) -> None:
         self._parameters = dict(sorted(parameters.items()))
         self.sources: Mapping[str, Source] = FrozenMap(dict(sorted(sources.items())))
@@ -56,6 +58,7 @@ class ParameterSet(Mapping[str, Parameter]):
         self.posteriors = tuple(posteriors)
         self.country = country
         self.files = tuple(files)
+        self.structures = tuple(structures)
         self._posterior_of = {
             name: (posterior, column)
             for posterior in self.posteriors
@@ -103,10 +106,11 @@ class ParameterSet(Mapping[str, Parameter]):
 
     def uncertain(self) -> tuple[str, ...]:
         """Names of the parameters that `sample` varies."""
+        structural = {name for topic in self.structures for name in topic.names}
         return tuple(
             name
             for name, parameter in self._parameters.items()
-            if parameter.uncertainty is not None or name in self._posterior_of
+            if parameter.uncertainty is not None or name in self._posterior_of or name in structural
         )
 
     def sample(self, n: int, seed: int, first_iteration: int = 0) -> dict[str, Floats]:
@@ -133,7 +137,22 @@ class ParameterSet(Mapping[str, Parameter]):
                 draws[name] = np.broadcast_to(value, (n, *value.shape))
             else:
                 draws[name] = draw(name, parameter.value, parameter.uncertainty, seed, iterations, joint.get(name))
+        for topic in self.structures:
+            draws |= topic.applied(draws, topic.drawn(seed, iterations))
         return draws
+
+    def with_structures(self, topics: Sequence[Topic]) -> ParameterSet:
+        """The same numbers, of which `sample` also draws the structural alternatives of these topics."""
+        files = [*self.files, *(file for topic in topics for file in topic.files)]
+        return ParameterSet(
+            self._parameters,
+            self.sources,
+            self.correlations,
+            self.posteriors,
+            self.country,
+            list(dict.fromkeys(files)),
+            topics,
+        )
 
     def _jointaddressed(self, seed: int, iterations: NDArray[np.intp]) -> dict[str, Floats]:
         """Uniforms of the parameters that belong to a correlated group."""
@@ -165,7 +184,15 @@ class ParameterSet(Mapping[str, Parameter]):
                     key, f"no parameter called {name!r}", f"{near}?" if near else "the name of a parameter"
                 )
             parameters[name] = replaced_by(parameters[name], document, key, self.sources)
-        return ParameterSet(parameters, self.sources, self.correlations, self.posteriors, self.country, self.files)
+        return ParameterSet(
+            parameters,
+            self.sources,
+            self.correlations,
+            self.posteriors,
+            self.country,
+            self.files,
+            self.structures,
+        )
 
     def fingerprint(self) -> str:
         """SHA-256 of all that can change a result: names, values, units, distributions, dependence, posteriors."""
@@ -175,7 +202,12 @@ class ParameterSet(Mapping[str, Parameter]):
         }
         groups = [[group.parameters, group.matrix] for group in self.correlations]
         posteriors = [[posterior.id, posterior.sha256] for posterior in self.posteriors]
-        text = json.dumps([numbers, groups, posteriors], sort_keys=True, ensure_ascii=True, allow_nan=False)
+        content: list[Any] = [numbers, groups, posteriors]
+        if self.structures:
+            content.append(
+                [[t.id, [[a.id, a.weight, dict(a.numbers)] for a in t.alternatives]] for t in self.structures]
+            )
+        text = json.dumps(content, sort_keys=True, ensure_ascii=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def tree(self) -> dict[str, Any]:
@@ -295,7 +327,7 @@ def _common_files(root: Path) -> list[Path]:
     return [
         path
         for path in yaml_files(root)
-        if path.relative_to(root).parts[0] not in (*_OTHER_FOLDERS, SOURCES, CORRELATIONS)
+        if path.relative_to(root).parts[0] not in (*_OTHER_FOLDERS, SOURCES, CORRELATIONS, STRUCTURES)
     ]
 
 

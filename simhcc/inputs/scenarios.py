@@ -25,6 +25,7 @@ from simhcc.inputs.money import currency_code, money_of
 from simhcc.inputs.parameters import ParameterSet, list_countries, load_parameters
 from simhcc.inputs.reader import Document, FrozenMap, KeyPath, Place, describe, one_of, read_yaml
 from simhcc.inputs.strategies import Condition, ParameterName, Strategy, load_strategy, read_when, with_options
+from simhcc.inputs.structures import ALL, STRUCTURES, Topic, read_topics
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class Scenario:
     place: Place
     files: tuple[tuple[str, str], ...]
     user_dir: Path
+    structure: tuple[str, ...] | str = ()
+    """topics of params/structures.yaml whose alternatives the draws mix, or "all" """
     _origin: Mapping[str, tuple[Document, KeyPath]] = field(
         repr=False, compare=False, default_factory=lambda: FrozenMap({})
     )
@@ -96,6 +99,8 @@ class Scenario:
         for strategy in self.strategies:
             for name, condition in strategy.parameters_named().items():
                 self._check_name(found, name, condition.place, condition.attribute)
+        if self.structure:
+            found = found.with_structures(self._topics(found))
         for position, amount in enumerate(self.wtp):
             if isinstance(amount, ParameterName):
                 document, path = self._origin["wtp"]
@@ -111,6 +116,20 @@ class Scenario:
                         place.line,
                     )
         return found
+
+    def _topics(self, parameters: ParameterSet) -> tuple[Topic, ...]:
+        """The structural topics of this scenario; a number that it overrides may not be set by one."""
+        document, path = self._origin["structure"]
+        topics = read_topics(self.structure, parameters, self.user_dir, document.place(path))
+        for topic in topics:
+            for name in set(topic.names) & set(self.overrides):
+                where, key = self._origin[name]
+                raise where.error(
+                    key,
+                    f"{name}, which the structural topic {topic.id} sets",
+                    "the one or the other: leave out the topic",
+                )
+        return topics
 
     def _check_name(self, parameters: ParameterSet, name: str, place: Place, key: str) -> None:
         """The name is that of a parameter of one number."""
@@ -181,6 +200,7 @@ def load_scenario(id_or_path: str | Path, user_dir: str | Path | None = None) ->
         files=_files_read(documents, strategies, population),
         # Kept, so that the numbers are the same wherever they are read, for example in a worker.
         user_dir=(Path.cwd() if user_dir is None else Path(user_dir)).resolve(),
+        structure=_structure(*origin["structure"]) if "structure" in origin else (),
         _origin=FrozenMap(origin),
     )
 
@@ -327,6 +347,18 @@ def _subgroups(document: Document, path: KeyPath) -> tuple[Subgroup, ...]:
         when = read_when(document, (*here, "when"))
         subgroups.append(Subgroup(model.id, Label(model.label.en, model.label.zh), when, document.place(here)))
     return tuple(subgroups)
+
+
+def _structure(document: Document, path: KeyPath) -> tuple[str, ...] | str:
+    entries = document.get(path)
+    if entries == ALL:
+        return ALL
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        raise document.error(path, describe(entries), f"{ALL}, or a list of topics of params/{STRUCTURES}")
+    for position, entry in enumerate(entries):
+        if entry in entries[:position]:
+            raise document.error((*path, position), f"the topic {entry} twice", "each topic once")
+    return tuple(entries)
 
 
 def _parameter_paths(document: Document, path: KeyPath) -> tuple[Path, ...]:

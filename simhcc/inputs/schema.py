@@ -13,6 +13,8 @@ from simhcc.inputs.models import (
     ScenarioModel,
     SourceModel,
     StrategyModel,
+    StructureModel,
+    TopicModel,
     plain_schema,
 )
 from simhcc.inputs.trials import TrialModel
@@ -21,7 +23,9 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, dict[str, Any]]:
-    """File kind -> JSON Schema (draft 2020-12): params, sources, correlations, posterior, scenario, strategy, trial.
+    """File kind -> JSON Schema (draft 2020-12).
+
+    Kinds: params, sources, correlations, posterior, scenario, strategy, structure, structures, trial.
 
     A schema accepts every file that is read; some rules that need more than one entry (an unknown source, a
     distribution that does not fit its value) are checked on reading only.
@@ -35,6 +39,8 @@ def json_schema() -> dict[str, dict[str, Any]]:
         "posterior": plain_schema(PosteriorModel),
         "scenario": scenario,
         "strategy": plain_schema(StrategyModel),
+        "structure": plain_schema(StructureModel),
+        "structures": {"type": "array", "items": plain_schema(TopicModel)},
         "trial": plain_schema(TrialModel),
     }
     return {kind: {"$schema": _DIALECT, "title": f"simhcc {kind}", **schema} for kind, schema in schemas.items()}

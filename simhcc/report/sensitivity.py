@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from simhcc.errors import InputError
-from simhcc.inputs import ParameterSet, Scenario, load_scenario
+from simhcc.inputs import ParameterSet, Scenario, load_scenario, read_alternatives
 from simhcc.report import command as run_command
 from simhcc.report.record import currency_of, run_record, unpriced_drugs
 from simhcc.report.tables import unpriced_strategies
@@ -31,6 +31,7 @@ from simhcc.uncertainty.factors import axes_of, factors_of, parse_ranges
 from simhcc.uncertainty.outcome import DIFFERENCE, Outcome, parse_outcome
 from simhcc.uncertainty.points import LUCK, evaluate
 from simhcc.uncertainty.question import FEWEST_PATIENTS, Question, ask, require_strategy
+from simhcc.uncertainty.structural import structural
 
 ANSWER = "sensitivity.json"
 PATIENTS = {Kind.MORRIS: 4096, Kind.SOBOL: 4096}
@@ -488,6 +489,36 @@ def _sobol(request: SensitivityRequest, question: Question, outcome: Outcome, ru
     return Findings(found, {"sobol": found.table, "pairs": found.pairs}, "\n".join(lines) + "\n", extra)
 
 
+def _structural(request: SensitivityRequest, question: Question, outcome: Outcome, run: Any) -> Findings:
+    numbers = question.parameters
+    others = read_alternatives(numbers, question.scenario.user_dir)
+    found = structural(question, outcome, numbers.structures, others, run)
+    show = partial(number, outcome)
+    lines = [f"Base case {show(found.base)} ±{show(found.base_mcse)} {outcome.unit}", ""]
+    rows = [
+        [
+            row["alternative"],
+            f"{row['weight']:.2f}" if math.isfinite(row["weight"]) else "-",
+            f"{show(row['value'])} ±{show(row['mcse'])}",
+            f"{show(row['change'], True)} ±{show(row['change_mcse'])}" + (" *" if row["noise"] else ""),
+        ]
+        for row in found.table.to_dict("records")
+    ]
+    lines += plain_table(["alternative", "weight", outcome.id, "change"], rows)
+    lines.append("")
+    lines += [f"{row['alternative']}: {row['label']}." for row in found.table.to_dict("records")]
+    if math.isfinite(found.mixed):
+        lines += ["", f"Weighted over all topics: {show(found.mixed)} ±{show(found.mixed_mcse)} {outcome.unit}."]
+    else:
+        lines += ["", "No weights: the scenario has no `structure:`, so these alternatives do not enter its draws."]
+    lines += [
+        "± is the Monte-Carlo standard error; * within it (1.96 of them) the change cannot be told from none. Other numbers",
+        "are not fitted again under an alternative; weights are judgements (params/structures.yaml).",
+    ]
+    extra = _base(found) | {"weighted": {"value": found.mixed, "mcse": found.mixed_mcse}}
+    return Findings(found, {"structural": found.table}, "\n".join(lines) + "\n", extra)
+
+
 def _idle(names: Sequence[str]) -> str:
     return f"Without any effect and left out: {len(names)} factors (listed in {ANSWER})." if names else ""
 
@@ -503,6 +534,7 @@ _KINDS: dict[Kind, Callable[[SensitivityRequest, Question, Outcome, Any], Findin
     Kind.THRESHOLD: _threshold,
     Kind.MORRIS: _morris,
     Kind.SOBOL: _sobol,
+    Kind.STRUCTURAL: _structural,
 }
 
 

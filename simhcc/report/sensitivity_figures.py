@@ -218,6 +218,37 @@ def _sobol(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
     )  # fmt: skip
 
 
+def _structural(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
+    table = found.table.iloc[::-1]
+    height = 1.7 + 0.4 * max(len(table), 2)
+    figure, grid = new_figure(10.0, height)
+    axes = grid[0, 0]
+    for place, row in enumerate(table.to_dict("records")):
+        low, high = (row["change"] + k * 1.96 * row["change_mcse"] for k in (-1, 1))
+        colour = GREY if row["noise"] else LOW if row["change"] < 0 else HIGH
+        axes.plot([found.base, found.base + row["change"]], [place, place], color=colour, linewidth=2.2, zorder=2)
+        axes.plot([found.base + low, found.base + high], [place, place], color=DARK, linewidth=0.9, zorder=3)
+        axes.plot([found.base + row["change"]], [place], marker="o", color=colour, markersize=7, zorder=4)
+    axes.axvline(found.base, color=DARK, linewidth=1.0)
+    if np.isfinite(found.mixed):
+        axes.axvline(found.mixed, color=DARK, linewidth=1.0, linestyle=(0, (5, 2)))
+    _target_line(axes, found, vertical=True)
+    labels = [
+        row["alternative"] + (f" ({row['weight']:.2f})" if np.isfinite(row["weight"]) else "")
+        for row in table.to_dict("records")
+    ]
+    axes.set_yticks(range(len(table)), labels, fontsize=9)
+    tidy(axes, "x")
+    axes.set_xlabel(_unit(found), fontsize=10)
+    _numbers(axes.xaxis, found)
+    mixed = " Dashed: mean over the weights in brackets." if np.isfinite(found.mixed) else ""
+    _finish(
+        figure, height, found, record, left=0.34,
+        text=f"Line: base case.{mixed} Black: 95 % Monte-Carlo interval of the change; grey cannot be told from no change.",
+    )  # fmt: skip
+    save(figure, folder / "structural")
+
+
 def _bars(
     path: Path, found: Any, record: Mapping[str, Any], names: list[str], series: list[tuple[str, str, str, str]], table: Any,
     text: str, unit: str | None = None,
@@ -329,4 +360,5 @@ _DRAW: dict[Kind, Callable[[Path, Any, Mapping[str, Any]], None]] = {
     Kind.THRESHOLD: _thresholds,
     Kind.MORRIS: _morris,
     Kind.SOBOL: _sobol,
+    Kind.STRUCTURAL: _structural,
 }

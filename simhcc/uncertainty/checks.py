@@ -258,7 +258,12 @@ def _ratios_are_flagged(bench: Bench) -> str:
 
 def _effects_are_centred(bench: Bench) -> str:
     units = ("hazard_ratio", "odds_ratio", "risk_ratio", "ratio", "per_month", "per_year")
-    effects = [n for n in bench.uncertain if bench.parameters[n].unit in units and not bench.parameters[n].is_vector]
+    structural = {name for topic in bench.parameters.structures for name in topic.names}
+    effects = [
+        n
+        for n in bench.uncertain
+        if bench.parameters[n].unit in units and not bench.parameters[n].is_vector and n not in structural
+    ]
     if not effects:
         raise NotApplicable("no effect is uncertain")
     for name in effects:
@@ -727,7 +732,8 @@ def _draws_inside(bench: Bench) -> str:
         limits = UNITS[p.unit]
         if not np.isfinite(draws).all() or (draws < limits.low).any() or (draws > limits.high).any():
             raise Failed(f"a draw of {name} leaves the range of {p.unit}")
-        if p.uncertainty is None:
+        # Structural alternatives take the place of some draws.
+        if p.uncertainty is None or any(name in topic.names for topic in bench.parameters.structures):
             continue
         marginals = p.uncertainty.marginals
         means = [m.mean for m in marginals]

@@ -95,7 +95,8 @@ def axes_of(
     """
     chosen: dict[str, None] = {}
     if not asked:
-        chosen |= dict.fromkeys(name for name in numbers.uncertain() if name in used)
+        # What only a structural alternative moves has no range: it is shown by the structural analysis.
+        chosen |= dict.fromkeys(name for name in numbers.uncertain() if name in used and _has_range(numbers, name))
         chosen |= dict.fromkeys(ranges)
     for name in asked:
         chosen |= dict.fromkeys(_expanded(numbers, name, used))
@@ -132,10 +133,15 @@ def _expanded(numbers: ParameterSet, name: str, used: frozenset[str]) -> list[st
             f"a name of `simhcc check`{f', for example {near}' if near else ''}",
             "--parameters",
         )
-    inside = [other for other in below if other in used and other in numbers.uncertain()]
+    inside = [other for other in below if other in used and other in numbers.uncertain() and _has_range(numbers, other)]
     if not inside:
         raise InputError(f"the group {name}, in which nothing is uncertain and used", "another group", "--parameters")
     return inside
+
+
+def _has_range(numbers: ParameterSet, name: str) -> bool:
+    """Whether a number is drawn from a distribution or a posterior."""
+    return numbers[name].uncertainty is not None or _posterior_of(numbers, name) is not None
 
 
 def _is_element(numbers: ParameterSet, name: str) -> bool:
@@ -331,9 +337,19 @@ class _Block:
     members: tuple[str, ...]
     size: int
     kind: str
-    """parameter, correlated, posterior"""
+    """parameter, correlated, posterior, structure"""
+    inner: tuple[_Block, ...] = ()
+    """what a structural topic would otherwise draw"""
 
     def values(self, numbers: ParameterSet, u: Floats) -> dict[str, Floats]:
+        if self.kind == "structure":
+            topic = next(t for t in numbers.structures if t.id == self.name)
+            found = {n: np.repeat(np.asarray(numbers[n].base())[None], len(u), axis=0) for n in topic.names}
+            start = 1
+            for block in self.inner:
+                found |= block.values(numbers, u[:, start : start + block.size])
+                start += block.size
+            return found | topic.applied(found, topic.chosen(u[:, 0]))
         if self.kind == "posterior":
             posterior = next(p for p in numbers.posteriors if p.id == self.name)
             rows = _ordered_rows(posterior)[
@@ -384,8 +400,9 @@ def blocks_of(numbers: ParameterSet, used: frozenset[str]) -> list[_Block]:
     """Everything uncertain that the question uses, in pieces that are drawn together."""
     found: list[_Block] = []
     done: set[str] = set()
+    touched = {name for topic in numbers.structures for name in topic.names}
     for name in numbers.uncertain():
-        if name in done or name not in used:
+        if name in done or (name not in used and name not in touched) or not _has_range(numbers, name):
             continue
         posterior, group = _posterior_of(numbers, name), _group_of(numbers, name)
         if posterior is not None:
@@ -405,7 +422,16 @@ def blocks_of(numbers: ParameterSet, used: frozenset[str]) -> list[_Block]:
             members = (name,)
             found.append(_Block(name, members, size, "parameter"))
         done |= set(members)
-    return found
+    for topic in numbers.structures:
+        # A topic draws its alternative, and with it all that its numbers are otherwise drawn with.
+        inner = tuple(block for block in found if set(block.members) & set(topic.names))
+        if not set(topic.names) & used:
+            continue
+        found = [block for block in found if block not in inner]
+        members = tuple(dict.fromkeys([*topic.names, *(n for block in inner for n in block.members)]))
+        size = 1 + sum(block.size for block in inner)
+        found.append(_Block(topic.id, members, size, "structure", inner))
+    return [block for block in found if set(block.members) & used]
 
 
 def factors_of(
@@ -441,7 +467,8 @@ def factors_of(
     if not parameters and not groups:
         together: dict[str, list[_Block]] = {}
         for block in blocks:
-            together.setdefault(evidence_group(block.name) if by_evidence else block.name, []).append(block)
+            group = f"structure.{block.name}" if block.kind == "structure" else evidence_group(block.name)
+            together.setdefault(group if by_evidence else block.name, []).append(block)
         factors = [Factor(name, tuple(parts)) for name, parts in together.items()]
     for name in parameters:
         factors += [Factor(block.name, (block,)) for block in chosen(name)]

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhcc.errors import InputError
+from simhcc.inputs import locate
 from simhcc.inputs.leaf import Label
-from simhcc.inputs.locate import at, file_name, find_input, list_inputs, packaged_folder, user_folder
+from simhcc.inputs.locate import at, file_name, find_input, list_inputs
 from simhcc.inputs.models import StructureModel, TopicModel, is_number, number_hint, validate
 from simhcc.inputs.reader import Document, FrozenMap, KeyPath, Place, describe, one_of, read_yaml
 from simhcc.inputs.sources import check_sources
@@ -88,7 +89,7 @@ def read_topics(
     for anything wrong, and for two topics that set the same number.
     """
     listed: dict[str, tuple[Document, KeyPath]] = {}
-    for root in (packaged_folder("params"), user_folder("params", user_dir)):
+    for root in (locate.packaged_folder("params"), locate.user_folder("params", user_dir)):
         if root is not None and (root / STRUCTURES).is_file():
             listed |= _listed(read_yaml(root / STRUCTURES, file_name(root / STRUCTURES)))
     chosen = list(listed) if names == ALL else list(names)

@@ -27,14 +27,15 @@ from simhcc.inputs import (
     one_of,
 )
 from simhcc.inputs.locate import ID, ID_WORDS
-from simhcc.report import economics, words
+from simhcc.report import economics, extrapolation, words
 from simhcc.report.described import baseline_table, pathway_content
 from simhcc.report.folder import read_folder, run_object, write_folder
 from simhcc.report.record import currency_of, fingerprint, run_record, unpriced_drugs
-from simhcc.report.tables import EVERYONE, Tables, make_tables, unpriced_strategies
+from simhcc.report.tables import EVERYONE, UNPRICED, Tables, make_tables, unpriced_strategies
 from simhcc.report.terminal import broken_lines, render
 from simhcc.runner import ProgressCallback, console_progress, unfinished, work_of
 from simhcc.simulation import Evaluation
+from simhcc.uncertainty.extrapolation import extrapolations
 from simhcc.uncertainty.sizes import (
     FEWEST_DRAWS,
     MOST_DRAWS,
@@ -204,6 +205,15 @@ def _run_in(
     told = partial(economics.lines, found, str(record["currency"])) if found else None
     text = "\n".join([*told(TEXT_WIDTH), ""]) if told is not None else ""
     decision = economics.as_object(found) if found else None
+    tail = None
+    if found is not None:
+        tail = extrapolations(
+            scenario, parameters, assembled, threads=request.threads, dask=request.dask, progress=progress
+        )
+    left_out = tables.icer.loc[tables.icer["Status"] == UNPRICED, "Strategy"].tolist()
+    if tail is not None and decision is not None:
+        text += "\n".join(extrapolation.lines(tail, left_out, str(record["currency"]))) + "\n"
+        decision["extrapolations"] = extrapolation.as_object(tail, left_out)
 
     def more(into: Path) -> None:
         ways = json.dumps(pathway_content(evaluation), ensure_ascii=False, indent=1)
@@ -212,6 +222,8 @@ def _run_in(
         table.to_csv(into / "population.csv", index=False, lineterminator="\n", encoding="utf-8", float_format="%.6g")
         if found is not None:
             _write_economics(into, found, tables, scenario, parameters, record, draws, text, decision or {})
+        if tail is not None:
+            extrapolation.write(into, tail, left_out)
 
     folder = write_folder(
         target, tables, record, scenario, parameters, draws=draws, replace=request.overwrite, more=more

@@ -130,7 +130,7 @@ def _analyse_in(
         "patients": question.patients,
         "seed": question.evaluation.seed,
         **{name: _plain(value) for name, value in found.extra.items()},
-        **{name: _records(table) for name, table in found.tables.items()},
+        **{name: records(table) for name, table in found.tables.items()},
     }
     text = f"{head}\n{found.text}"
 
@@ -583,7 +583,8 @@ def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
     return lines
 
 
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain data; numbers without a value are None."""
     return [{str(key): _plain(value) for key, value in row.items()} for row in table.to_dict("records")]
 
 

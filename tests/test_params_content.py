@@ -69,7 +69,8 @@ def numbers(country: str) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(PARAMS.rglob("*.yaml")):
         parts = path.relative_to(PARAMS).parts
-        if parts[0] in ("trials", "populations", "posterior", "calibration", "sources.yaml", "correlations.yaml"):
+        others = ("trials", "populations", "posterior", "calibration")
+        if parts[0] in (*others, "sources.yaml", "correlations.yaml", "structures.yaml"):
             continue
         if parts[0] == "countries" and parts[1] != country:
             continue

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from simhcc.report.sensitivity import plain_table, records
+from simhcc.report.plain import plain_table, records
 from simhcc.uncertainty.extrapolation import MODEL, Extrapolations
 
 FILE = "extrapolations.csv"

@@ -20,6 +20,7 @@ import pandas as pd
 from simhcc.errors import InputError
 from simhcc.inputs import ParameterSet, Scenario, load_scenario, read_alternatives
 from simhcc.report import command as run_command
+from simhcc.report.plain import finite, plain_table, records
 from simhcc.report.record import currency_of, run_record, unpriced_drugs
 from simhcc.report.tables import unpriced_strategies
 from simhcc.report.terminal import broken_lines
@@ -39,7 +40,6 @@ PATIENTS_ELSE = 16384
 POINTS = {Kind.ONE_WAY: 11, Kind.TWO_WAY: 9}
 SAMPLES = {Kind.MORRIS: 10, Kind.SOBOL: 128}
 SHOWN = 15
-LONGEST = 46
 """rows of a long table that the terminal and the figure show; the CSV has all"""
 
 _APPLIES = {
@@ -129,7 +129,7 @@ def _analyse_in(
         "wtp": outcome.wtp,
         "patients": question.patients,
         "seed": question.evaluation.seed,
-        **{name: _plain(value) for name, value in found.extra.items()},
+        **{name: finite(value) for name, value in found.extra.items()},
         **{name: records(table) for name, table in found.tables.items()},
     }
     text = f"{head}\n{found.text}"
@@ -565,32 +565,3 @@ def number(outcome: Outcome, value: float, signed: bool = False) -> str:
 
 def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 10000 else f"{value:.4g}"
-
-
-def shortened(name: str) -> str:
-    """A long name with its middle left out: both ends tell names apart."""
-    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2 - 2]}...{name[-(LONGEST // 2 - 1) :]}"
-
-
-def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table of text: first column to the left, the others to the right."""
-    cells = [list(head), *([shortened(row[0]), *row[1:]] for row in rows)]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(head))]
-    lines = []
-    for row in cells:
-        padded = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-        lines.append("  ".join([row[0].ljust(widths[0]), *padded[1:]]).rstrip())
-    return lines
-
-
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as plain data; numbers without a value are None."""
-    return [{str(key): _plain(value) for key, value in row.items()} for row in table.to_dict("records")]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

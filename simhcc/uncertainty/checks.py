@@ -825,9 +825,10 @@ def _information(bench: Bench) -> str:
 
 def _one_way_base(bench: Bench) -> str:
     numbers = bench.parameters
+    _ = bench.uncertain
     evaluation = replace(bench.parts[0], grid_step=None, trace=False)
     rows: dict[str, Floats] = {}
-    for axis in axes_of(numbers, bench.uncertain, {}, bench.used):
+    for axis in axes_of(numbers, [], {}, bench.used):
         for name, value in axis.values(numbers, np.array([axis.base])).items():
             rows[name] = value * _rate(bench, name)
     found = bench.run(evaluation, {**bench.parts[1], **rows})

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such 
 TESTS = Path(__file__).resolve().parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
 PSA = ("run", "question", "--patients", "400", "--iterations", "24")
+REAL_SHARDS = 25
+"""of the real run below, all of its groups together"""
 SHARDS = 12
 """of PSA, in the whole population; its subgroup has as many again or fewer"""
 
@@ -202,15 +204,17 @@ def test_a_real_psa_killed_at_ten_random_moments_and_resumed_gives_the_same_byte
         silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         return subprocess.Popen([*words, "--out", name, *more], cwd=tmp_path, env=ENVIRONMENT, **silent)
 
-    started = time.monotonic()
     assert start("whole").wait() == 0
-    seconds = time.monotonic() - started
     expected = tree_of(tmp_path / "whole")
     moments, kills = random.Random(20261123), []
     for trial in range(10):
         name = f"trial{trial}"
         process = start(name, "--resume")
-        time.sleep(moments.uniform(0.05, 0.95) * seconds)  # any moment is good, so the machine's speed is no matter
+        # A moment between its first shard and its last table; what comes after the last shard takes seconds.
+        after, delay = moments.randrange(REAL_SHARDS + 1), moments.uniform(0.0, 0.3)
+        while process.poll() is None and len(list((tmp_path / f".{name}.work").rglob("*.shard"))) < after:
+            time.sleep(0.005)
+        time.sleep(delay if after else 20 * delay)
         process.kill()
         killed = process.wait() == -signal.SIGKILL
         kills.append((killed, len(list((tmp_path / f".{name}.work").rglob("*.shard")))))
@@ -218,4 +222,5 @@ def test_a_real_psa_killed_at_ten_random_moments_and_resumed_gives_the_same_byte
         assert tree_of(tmp_path / name) == expected, f"trial {trial}"
         shutil.rmtree(tmp_path / name)
     print(f"{sum(killed for killed, _ in kills)} of 10 cut short; shards kept: {[n for _, n in kills]}")
+    assert sum(killed for killed, _ in kills) == 10
     assert sorted(path.name for path in tmp_path.iterdir()) == ["whole"]

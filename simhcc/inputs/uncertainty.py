@@ -20,6 +20,8 @@ Value = float | tuple[float, ...]
 
 # A distribution may pass the limits of its unit with this probability; the draws are cut there.
 MASS_OUTSIDE = 1e-3
+# The outermost uniform number that a draw can meet.
+FIRST_UNIFORM = 2.0**-53
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,13 @@ def read_uncertainty(document: Document, key: KeyPath, given: Any, value: Value,
             uncertainty = _dirichlet(value, arguments)
         else:
             elements = value if isinstance(value, tuple) else (value,)
-            marginals = [
-                _marginal(
-                    kind, element, _arguments_of(arguments, position, len(elements), isinstance(value, tuple)), unit
-                )
-                for position, element in enumerate(elements)
-            ]
+            with np.errstate(all="ignore"):  # what is beyond all numbers is refused in words
+                marginals = [
+                    _marginal(
+                        kind, element, _arguments_of(arguments, position, len(elements), isinstance(value, tuple)), unit
+                    )
+                    for position, element in enumerate(elements)
+                ]
             uncertainty = Uncertainty(kind, FrozenMap(arguments), tuple(marginals))
     except (ValueError, ArithmeticError, RuntimeError) as reason:
         # Arithmetic beyond the range of numbers, or no solution: the arguments are at fault all the same.
@@ -121,7 +124,11 @@ def _marginal(kind: str, value: float, a: dict[str, Any], unit: str) -> dist.Dis
     outside = dist.mass_outside(made, low, high)
     if outside > MASS_OUTSIDE:
         raise ValueError(f"{outside:.1%} of the draws outside {range_words(low, high)}, the range of unit {unit}")
-    return dist.Limited(made, low, high) if outside > 0.0 else made
+    limited = dist.Limited(made, low, high) if outside > 0.0 else made
+    first, last = (float(limited.ppf(np.array([u]))[0]) for u in (FIRST_UNIFORM, 1.0 - FIRST_UNIFORM))
+    if not (math.isfinite(first) and math.isfinite(last) and start < stop):
+        raise ValueError(f"draws from {first:g} to {last:g}, which cannot be told apart or are beyond all numbers")
+    return limited
 
 
 def _make(kind: str, value: float, a: dict[str, Any]) -> dist.Distribution:

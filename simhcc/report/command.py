@@ -55,6 +55,8 @@ MOST_PATIENTS = 1 << 26
 COHORT_PATIENTS = 200_000
 """baseline patients at hand for the iterations of a probabilistic run; later iterations begin again with the first"""
 MAX_SEED = 2**64 - 1
+CHECKED_PATIENTS, CHECKED_DRAWS = 64, 16
+"""with which `simhcc check` puts a scenario together"""
 AUTO = "auto"
 PILOT = ".pilot"  # no id of a subgroup begins with a dot
 TEXT_WIDTH = 110
@@ -613,6 +615,8 @@ def checked(
         for each in strategies:
             graph.check(each)
     numbers = [scenario.load_parameters() for scenario in scenarios]
+    for each, own in zip(scenarios, numbers, strict=True):
+        _try_assembling(each, own)
     scenario = scenarios[0] if name is not None else None
     parameters = numbers[0] if scenario is not None else load_parameters(country or "china")
     texts = {s.id: graph.describe(s) for s in graphs[scenario.id]} if scenario is not None else {}
@@ -624,6 +628,15 @@ def checked(
         words.write_text(diagram, graph.mermaid(chosen), overwrite)
     shown = strategy is None
     return Checked(scenario, parameters, texts, in_words, shown, tuple(s.id for s in scenarios))
+
+
+def _try_assembling(scenario: Scenario, parameters: ParameterSet) -> None:
+    """Put a scenario together as a run would, in small: its population, prices, subgroups, and draws of its numbers."""
+    for iterations in (1, CHECKED_DRAWS):
+        small = replace(scenario, patients=CHECKED_PATIENTS, iterations=iterations)
+        _, _, cohort = assembled(small, parameters)
+        for group in scenario.subgroups:
+            _members(group, cohort)
 
 
 def explained(name: str, scenario: str | None) -> dict[str, Any]:

@@ -250,8 +250,8 @@
       }
     });
     rows.sort(function (a, b) { return nmb(b.getAttribute("data-strategy")) - nmb(a.getAttribute("data-strategy")); }).forEach(function (row) { row.parentNode.appendChild(row); });
-    $("wtp-value").textContent = money(w) + " " + D.currency + " / QALY";
-    $("wtp").setAttribute("aria-valuetext", money(w) + " " + D.currency + " / QALY");
+    $("wtp-value").textContent = money(w) + (D.currency ? " " + D.currency : "") + " / QALY";
+    $("wtp").setAttribute("aria-valuetext", money(w) + (D.currency ? " " + D.currency : "") + " / QALY");
     $("evpi-words").textContent = D.evpi ? T.evpi_words.replace("{evpi}", money(D.evpi[at])) : "";
   }
   function economics() {
@@ -298,7 +298,7 @@
   });
   // Paper shows what is folded away on the screen, and folds it again afterwards.
   var opened = [];
-  window.addEventListener("beforeprint", function () { document.querySelectorAll("details:not([open])").forEach(function (d) { d.open = true; opened.push(d); }); });
+  window.addEventListener("beforeprint", function () { document.querySelectorAll("details:not([open]):not(.once)").forEach(function (d) { d.open = true; opened.push(d); }); });
   window.addEventListener("afterprint", function () { opened.forEach(function (d) { d.open = false; }); opened = []; });
   all();
   document.documentElement.setAttribute("data-ready", "yes");

@@ -86,14 +86,14 @@ class Page:
 
     def strategy_head(self, id_: str) -> Markup:
         """The head of a strategy's row."""
-        mark = el("small", f" ({self.words('comparator')})") if id_ == self.comparator else None
+        mark = el("small", self.words("in_brackets", text=self.words("comparator"))) if id_ == self.comparator else None
         return el("th", self.swatch(id_), self.names.get(id_, id_), mark, scope="row")
 
     def outcome(self, name: str) -> str:
         """The words of an outcome."""
         words = self.words
         if words.has(f"outcome.{name}"):
-            return words(f"outcome.{name}", currency=self.currency) if name == "cost" else words(f"outcome.{name}")
+            return self.money(f"outcome.{name}") if name == "cost" else words(f"outcome.{name}")
         if name.startswith(COSTS):
             return words.or_id("cost", name.removeprefix(COSTS))
         if name.startswith("median_"):
@@ -102,6 +102,11 @@ class Page:
         if tail.endswith("m") and tail[:-1].isdigit():
             return words("outcome.share", endpoint=self.short(end), years=f"{int(tail[:-1]) / 12:g}")
         return name
+
+    def money(self, key: str, **values: Any) -> str:
+        """Words with the currency in brackets, or without them where no input says the currency."""
+        text = self.words(key, currency=self.currency, **values)
+        return text if self.currency else text.replace(" ()", "").replace("（）", "")
 
     def short(self, endpoint: str) -> str:
         """The abbreviation of an endpoint."""
@@ -448,8 +453,8 @@ def icer_table(page: Page, group: str, title: str) -> Markup:
             )
         )
     c = page.currency
-    head = [words("head.strategy"), words("head.cost", currency=c), words("head.qaly"), words("head.inc_cost"),
-            words("head.inc_qaly"), words("head.icer", currency=c), words("head.status")]  # fmt: skip
+    head = [words("head.strategy"), page.money("head.cost"), words("head.qaly"), words("head.inc_cost"),
+            words("head.inc_qaly"), page.money("head.icer"), words("head.status")]  # fmt: skip
     return page.table(head, rows, title, "icer")
 
 
@@ -464,10 +469,10 @@ def wtp_table(page: Page, wtp: float) -> Markup:
     several = len(content.table("ceac")) > 0
     head = [
         words("head.strategy"),
-        words("head.nmb", currency=page.currency),
-        words("head.inmb", currency=page.currency),
+        page.money("head.nmb"),
+        page.money("head.inmb"),
     ]
-    head += [words("head.p_best"), words("head.loss", currency=page.currency)] if several else []
+    head += [words("head.p_best"), page.money("head.loss")] if several else []
     priced = [str(s) for s in icer[icer["Status"] != "unpriced"]["Strategy"]]
     rows = [
         el("tr", page.strategy_head(s), [el("td", "", class_="num") for _ in head[1:]], data_strategy=s)
@@ -804,6 +809,9 @@ def _trial(page: Page, trial: Mapping[str, Any]) -> Markup:
                 if _finite(r.get("ci_low")) or _finite(r.get("ci_high"))
                 else ""
             )
+            simulated = ""
+            if _finite(r.get("lower")) or _finite(r.get("upper")):
+                simulated = f"{shown(r.get('lower'))} {words('to')} {shown(r.get('upper'))}"
             reached = r.get("inside")
             if not _finite(r.get("published")):
                 verdict, class_ = str(r.get("verdict") or "–"), ""
@@ -818,7 +826,7 @@ def _trial(page: Page, trial: Mapping[str, Any]) -> Markup:
                     (words("validation.inside"), "good") if reached else (words("validation.outside"), "bad")
                 )
             use = words("validation.fitted") if r.get("fitted") else words("validation.predicted")
-            flag = "" if r.get("confirmed", True) else f" ({words('recalled')})"
+            flag = "" if r.get("confirmed", True) else words("in_brackets", text=words("recalled"))
             rows.append(
                 el(
                     "tr",
@@ -828,7 +836,7 @@ def _trial(page: Page, trial: Mapping[str, Any]) -> Markup:
                     el(
                         "td",
                         shown(r.get("predicted")),
-                        el("span", f"{shown(r.get('lower'))} {words('to')} {shown(r.get('upper'))}", class_="interval"),
+                        el("span", simulated, class_="interval"),
                         class_="num",
                     ),
                     el("td", verdict, class_=class_),
@@ -1020,7 +1028,7 @@ def assumptions(page: Page) -> Markup:
         "assumptions",
         el("ul", [el("li", text) for text in general]),
         [el("p", words("assumptions.overrides")), el("ul", changed)] if changed else None,
-        el("details", el("summary", title), page.table(head, rows, title, "compact")),
+        el("details", el("summary", title), page.table(head, rows, title, "compact"), class_="once"),
     )
 
 

@@ -112,7 +112,9 @@ def strategy_block(words: Words, id_: str, name: str, content: Content, swatch: 
         el("p", words.text(strategy.get("note"))) if strategy.get("note") else None,
         el("p", intro),
         own,
-        el("details", el("summary", words("strategies.shared", n=len(shared))), shared) if shared else None,
+        el("details", el("summary", words("strategies.shared", n=len(shared))), shared, class_="once")
+        if shared
+        else None,
         class_="strategy",
         open=is_base,
     )
@@ -195,7 +197,7 @@ def _curve(start: tuple[float, float], end: tuple[float, float], both: bool) -> 
     length = max((dx * dx + dy * dy) ** 0.5, 1.0)
     bend = 26.0 if both else 10.0
     # Ways along a row that pass over a box in between bend further.
-    if abs(dy) < 1.0 and abs(dx) > 1.7 * 285:
+    if abs(dy) < 1.0 and abs(dx) > 1.5 * 285:
         bend = 120.0
     if abs(dx) < 1.0 and abs(dy) > 1.7 * 185:
         bend = 125.0

@@ -220,11 +220,11 @@ def test_the_script_is_given_the_economic_tables(full: Path) -> None:
         assert np.isclose(row["WTP"] * effect - cost, row["NMB"], rtol=1e-6)
     occupancy = pd.read_csv(full / "occupancy.csv")
     for s in content.ids:
-        for k, month in enumerate(data["states"]["months"]):
+        for k in range(len(data["states"]["months"])):
             assert abs(sum(shares[k] for shares in data["states"]["shares"][s].values()) - 1.0) < 1e-3
-    row = occupancy[(occupancy["subgroup"] == "all") & (occupancy["months"] == 12)].iloc[0]
+    first = occupancy[(occupancy["subgroup"] == "all") & (occupancy["months"] == 12)].iloc[0]
     at = data["states"]["months"].index(12)
-    assert abs(data["states"]["shares"][row["strategy"]][row["state"]][at] - row["share"]) < 1e-4
+    assert abs(data["states"]["shares"][first["strategy"]][first["state"]][at] - first["share"]) < 1e-4
     assert {point for s in data["plane"].values() for point in map(tuple, s["points"])}
 
 
@@ -397,12 +397,13 @@ def test_every_key_that_the_code_names_is_there() -> None:
 
 def test_everything_that_ships_has_words_in_both_languages() -> None:
     known = set(catalogue())
-    shipped = {}
+    shipped: dict[str, Any] = {}
     for name in list_scenarios():
         scenario = load_scenario(name)
         if scenario.question:
             assert f"text.{scenario.question}" in known, scenario.question
         assert f"setting.{scenario.setting}" in known and f"perspective.{scenario.perspective}" in known
+        assert f"country.{scenario.country or 'china'}" in known
         shipped |= {strategy.id: strategy for strategy in scenario.strategies}
     wanted = set()
     for strategy in shipped.values():

@@ -94,7 +94,11 @@ def scenario_content(scenario: Scenario) -> dict[str, Any]:
         "seed": scenario.seed,
         "wtp": [amount if isinstance(amount, float) else str(amount) for amount in scenario.wtp],
         "subgroups": [
-            {"id": group.id, "when": [[c.attribute, c.op, _plain(c.value)] for c in group.when]}
+            {
+                "id": group.id,
+                "label": {"en": group.label.en, "zh": group.label.zh},
+                "when": [[c.attribute, c.op, _plain(c.value)] for c in group.when],
+            }
             for group in scenario.subgroups
         ],
         "overrides": {name: _plain(value) for name, value in scenario.overrides.items()},

@@ -452,7 +452,6 @@ def icer_table(page: Page, group: str, title: str) -> Markup:
                 class_=f"status-{status}",
             )
         )
-    c = page.currency
     head = [words("head.strategy"), page.money("head.cost"), words("head.qaly"), words("head.inc_cost"),
             words("head.inc_qaly"), page.money("head.icer"), words("head.status")]  # fmt: skip
     return page.table(head, rows, title, "icer")

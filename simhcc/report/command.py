@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -204,18 +203,23 @@ def _run_in(
         sizes=sizes,
         base_case=_base_case(request, scenario, parameters, progress),
     )
-    told = partial(economics.lines, found, str(record["currency"])) if found else None
-    text = "\n".join([*told(TEXT_WIDTH), ""]) if told is not None else ""
+    told = None
     decision = economics.as_object(found) if found else None
     tail = None
+    left_out = tables.icer.loc[tables.icer["Status"] == UNPRICED, "Strategy"].tolist()
     if found is not None:
+        currency = str(record["currency"])
         tail = extrapolations(
             scenario, parameters, assembled, threads=request.threads, dask=request.dask, progress=progress
         )
-    left_out = tables.icer.loc[tables.icer["Status"] == UNPRICED, "Strategy"].tolist()
+        more_lines = extrapolation.lines(tail, left_out, currency) if tail is not None else []
+
+        def told(width: int) -> list[str]:
+            return [*economics.lines(found, currency, width), *more_lines]
+
     if tail is not None and decision is not None:
-        text += "\n".join(extrapolation.lines(tail, left_out, str(record["currency"]))) + "\n"
         decision["extrapolations"] = extrapolation.as_object(tail, left_out)
+    text = "\n".join([*told(TEXT_WIDTH), ""]) if told is not None else ""
 
     def more(into: Path) -> None:
         ways = json.dumps(pathway_content(evaluation), ensure_ascii=False, indent=1)

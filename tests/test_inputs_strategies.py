@@ -481,7 +481,8 @@ BEYOND_THE_SCHEMA = {
         new_in_packaged_file limits_swapped value_outside_ci95 lopsided_ci95 zero_lower_limit beta_too_wide negative_sd
         mean_beside_value normal_outside_unit gamma_for_a_share value_outside_uniform uniform_turned_round
         triangle_turned_round dirichlet_of_one dirichlet_of_a_number dirichlet_not_adding_up dirichlet_other_length
-        list_for_one_number list_of_other_length source_twice currency_without_rate""",
+        list_for_one_number list_of_other_length source_twice currency_without_rate
+        lognormal_without_end""",
     "sources": "",
     "correlations": """not_positive_definite not_symmetric matrix_of_other_size correlated_unknown correlated_fixed
         correlated_vector correlated_twice""",

@@ -619,8 +619,8 @@ def checked(
         for each in strategies:
             graph.check(each)
     numbers = [scenario.load_parameters() for scenario in scenarios]
-    for each, own in zip(scenarios, numbers, strict=True):
-        _try_assembling(each, own)
+    for asked, own in zip(scenarios, numbers, strict=True):
+        _try_assembling(asked, own)
     scenario = scenarios[0] if name is not None else None
     parameters = numbers[0] if scenario is not None else load_parameters(country or "china")
     texts = {s.id: graph.describe(s) for s in graphs[scenario.id]} if scenario is not None else {}

@@ -21,13 +21,16 @@ PER_ROW = 4
 
 def prior_posterior(fit: Fit) -> Any:
     """Prior and posterior density of each parameter, on its natural scale."""
+    from matplotlib.ticker import MaxNLocator
+
     figure_class = _figure()
     names = fit.module.names
     rows = -(-len(names) // PER_ROW)
-    figure = figure_class(figsize=(3.1 * PER_ROW, 1.9 * rows + 0.6), layout="constrained")
+    figure = figure_class(figsize=(3.1 * PER_ROW, 2.0 * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, PER_ROW, squeeze=False)
     prior = fit.module.values(np.random.default_rng(0).standard_normal((4000, len(names))))
-    for axis, name, ratio in zip(axes.flat, names, fit.shrinkage(), strict=False):
+    units = [one.unit for one in fit.module.fitted]
+    for axis, name, unit, ratio in zip(axes.flat, names, units, fit.shrinkage(), strict=False):
         low = min(np.quantile(prior[name], 0.005), fit.values[name].min())
         high = max(np.quantile(prior[name], 0.995), fit.values[name].max())
         grid = np.linspace(low, high, 200)
@@ -41,7 +44,9 @@ def prior_posterior(fit: Fit) -> Any:
             color=OUTSIDE if ratio > PRIOR_DRIVEN else "black",
         )  # fmt: skip
         axis.set_yticks([])
+        axis.xaxis.set_major_locator(MaxNLocator(4))
         axis.tick_params(labelsize=6.5)
+        axis.set_xlabel(unit.replace("_", " "), fontsize=6.5, labelpad=1.0)
         axis.spines[["top", "right", "left"]].set_visible(False)
     for axis in list(axes.flat)[len(names) :]:
         axis.set_axis_off()
@@ -74,7 +79,7 @@ def targets(table: pd.DataFrame, title: str) -> Any:
     axis.set_xlabel("predicted minus published, in standard deviations of the published figure", fontsize=8)
     axis.tick_params(axis="x", labelsize=7)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(fontsize=7, frameon=False, loc="lower right")
+    figure.legend(fontsize=7, frameon=False, loc="outside lower center", ncols=2)
     axis.set_title(title, fontsize=10)
     return figure
 

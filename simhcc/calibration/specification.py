@@ -56,7 +56,10 @@ def _prior(value: Any) -> Any:
 
 
 class AroundModel(Model):
-    """A number that varies around another one: that number x exp(sd_log x standard normal)."""
+    """A number that varies around another one: that number x exp(sd_log x standard normal).
+
+    Both are parameters; `sd_log` may be fitted too.
+    """
 
     parameter: Text
     sd_log: Text
@@ -158,10 +161,14 @@ class Fitted:
     """A parameter to fit, and how a standard normal number becomes its value."""
 
     name: str
+    unit: str
     prior: Distribution | None
     """None for a number that varies around another one"""
     around: str | None
     sd_log: float
+    """sd of the log around the other number, where that is not fitted itself"""
+    spread: str | None
+    """fitted parameter that is that sd"""
     written: str
     """the prior as written, for tables"""
     identified_by: str
@@ -200,7 +207,8 @@ class Module:
         for one, column in zip(self.fitted, z.T, strict=True):
             if one.prior is None:
                 assert one.around is not None
-                found[one.name] = found[one.around] * np.exp(one.sd_log * column)
+                spread = found[one.spread] if one.spread is not None else one.sd_log
+                found[one.name] = found[one.around] * np.exp(spread * column)
             else:
                 found[one.name] = np.asarray(one.prior.ppf(np.clip(ndtr(column), EDGE, 1.0 - EDGE)), np.float64)
         return found
@@ -211,7 +219,8 @@ class Module:
         for one in self.fitted:
             value = float(values[one.name])
             if one.prior is None:
-                z.append(np.log(value / float(values[str(one.around)])) / one.sd_log)
+                spread = float(values[one.spread]) if one.spread is not None else one.sd_log
+                z.append(np.log(value / float(values[str(one.around)])) / spread)
             else:
                 z.append(float(ndtri(np.clip(one.prior.cdf(value), EDGE, 1.0 - EDGE))))
         return np.array(z)
@@ -297,7 +306,9 @@ def _fitted(
         if uncertainty is None:
             raise document.error(here, f"{name}, which is fixed, without a prior", "prior: and a distribution")
         written = f"{uncertainty.kind} {dict(uncertainty.given)} (its own)"
-        return Fitted(name, uncertainty.marginals[0], None, 0.0, written, one.identified_by, place)
+        return Fitted(
+            name, parameter.unit, uncertainty.marginals[0], None, 0.0, None, written, one.identified_by, place
+        )
     kind = next(iter(one.prior))
     if one.centre is not None and kind == "around":
         raise document.error((*here, "centre"), "a centre of a prior around another parameter", "no such key")
@@ -307,9 +318,11 @@ def _fitted(
         assert uncertainty is not None
         return Fitted(
             name,
+            parameter.unit,
             uncertainty.marginals[0],
             None,
             0.0,
+            None,
             f"{kind} {dict(uncertainty.given)} at {value:g}",
             one.identified_by,
             place,
@@ -322,8 +335,11 @@ def _fitted(
     spread = _scalar(document, (*here, "prior", "around", "sd_log"), around.sd_log, parameters)
     if UNITS[parameter.unit].low < 0.0:
         raise document.error(here, f"a {parameter.unit} around another one", "a parameter that cannot be negative")
-    written = f"{around.parameter} x exp({float(spread.base()):g} z)"
-    return Fitted(name, None, around.parameter, float(spread.base()), written, one.identified_by, place)
+    fitted = spread.name if spread.name in before else None
+    written = f"{around.parameter} x exp({fitted or format(float(spread.base()), 'g')} z)"
+    return Fitted(
+        name, parameter.unit, None, around.parameter, float(spread.base()), fitted, written, one.identified_by, place
+    )
 
 
 def _check_effects(document: Document, key: tuple[str | int, ...], effects: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from scipy.special import ndtri
 
 from simhcc.calibration import scores
 from simhcc.calibration.sampling import SHARES, on_scale
-from simhcc.calibration.specification import Module, fitted_rows, load_module
+from simhcc.calibration.specification import Module, fitted_rows, load_module, matches
 from simhcc.calibration.store import LEFT_OUT_QUANTILES
 from simhcc.engine.rng import uniforms
 from simhcc.errors import InputError
@@ -62,7 +62,8 @@ class Runs:
 class Assessed:
     """One published figure and its prediction. `scores` of distances are on the figure's own scale (log or logit).
 
-    `role` is fitted, held out or shown; `residual` (published - predicted) / sd of the published figure.
+    `role` is fitted, left out (of the fit, by its module), held out or shown;
+    `residual` (published - predicted) / sd of the published figure.
     """
 
     trial: str
@@ -356,7 +357,17 @@ def _assessed(trial: Trial, module: Module | None, found: Replicates, drawn: Flo
         values = values[~np.isnan(values)]
         if row.missing is not None or not math.isfinite(row.published) or values.size < 2 or row.use == "band":
             continue
-        role = "fitted" if k in fitted else "held out" if row.use == "hold_out" else "shown"
+        left_out = [o for o in (module.entry(trial.id).leave_out if module is not None else []) if matches(o, row)]
+        role = "shown"
+        if k in fitted:
+            role = "fitted"
+        elif row.use == "hold_out":
+            role = "held out"
+        elif row.use == "fit" and left_out:
+            role = "left out"
+        words = explained.get(row.name)
+        if role == "left out":
+            words = " ".join([f"Not fitted: {left_out[0].why}.", *([words] if words else [])])
         observed = float(on_scale(row, np.array(row.published)))
         low, low50, middle, high50, high = _quantiles(values, (0.025, 0.25, 0.5, 0.75, 0.975))
         sd = row.published_sd
@@ -376,7 +387,7 @@ def _assessed(trial: Trial, module: Module | None, found: Replicates, drawn: Flo
             residual=(observed - middle) / sampling if sampling > 0.0 else math.nan,
             crps=scores.crps_sample(values, observed) if finite else math.nan,
             width=(high - low) / (2.0 * Z95 * sampling) if sampling > 0.0 else math.nan,
-            explanation=explained.get(row.name),
+            explanation=words,
         )
 
 

@@ -328,7 +328,7 @@ def markdown(found: Validation) -> str:
         "",
         "Figures that are recalled, subgroups, and second views of the same patients: shown, not judged.",
         "",
-        *_rows(found.of("shown")),
+        *_rows([*found.of("left out"), *found.of("shown")]),
         "## One figure per trial",
         "",
     ]

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,11 +16,16 @@ from simhcc.calibration import command, emulator, load_module, scores
 from simhcc.calibration.imis import imis, systematic
 from simhcc.calibration.likelihood import Scales, Term, log_prior
 from simhcc.calibration.recovery import Recovery, recover
-from simhcc.calibration.sampling import covariance
+from simhcc.calibration.sampling import covariance, on_scale
+from simhcc.calibration.store import stale
+from simhcc.calibration.validation import Runs, Sizes, _patterns, validated
+from simhcc.calibration.validation_report import markdown, summary
 from simhcc.distributions import LogNormal
 from simhcc.errors import InputError, ModelError
 from simhcc.inputs import ParameterSet, load_parameters
 from simhcc.inputs.parameters import load_parameters as load
+from simhcc.inputs.trials import load_trial
+from simhcc.trials.rows import rows_of
 
 CRY_WOLF = 1e-6
 
@@ -288,11 +294,60 @@ def test_a_small_module_from_the_command_to_the_psa(tmp_path: Path, monkeypatch:
     assert numbers[name].grade == "calibrated" and numbers[name].base() == pytest.approx(fit.centre()[name], rel=1e-4)
     assert load(overrides={name: 0.1}).sample(3, seed=1)[name].tolist() == [0.1] * 3
     assert load(posteriors=())[name].base() == 0.0
+    check_validation_of_the_small_module()
     # Run again, it is the same; resumed from a folder that is complete, it is the same too.
     again = command.run_calibration(dataclasses.replace(request, resume=True, store=False), True, lambda text: None)
     assert np.array_equal(again.fits[0].x, fit.x)
     with pytest.raises(InputError, match="results of job"):
         command.run_calibration(dataclasses.replace(request, store=False), True, lambda text: None)
+
+
+def check_validation_of_the_small_module() -> None:
+    """`validate` on the stored draws: roles, intervals, words for what was left out, a page that can be written."""
+    told = validated(
+        [load_trial("orient-32")],
+        load(),
+        load(posteriors=()),
+        ("small",),
+        Sizes(draws=20, replicates=80),
+        Runs(threads=2),
+    )
+    by_role = {one.figure: one.role for one in told.assessed}
+    assert by_role["sin_bev : sorafenib PFS hr"] == "fitted"
+    assert by_role["sin_bev : sorafenib OS hr"] == "left out"
+    ratio = next(one for one in told.assessed if one.figure == "sin_bev : sorafenib PFS hr")
+    # Figures of a trial of 571: its own sampling alone has the published width, the posterior adds to it.
+    assert ratio.lower < ratio.lower50 < ratio.predicted < ratio.upper50 < ratio.upper
+    assert 0.8 < ratio.width < 3.0 and ratio.inside
+    left_out = next(one for one in told.assessed if one.figure == "sin_bev : sorafenib OS hr")
+    assert left_out.explanation == "Not fitted: not needed."
+    assert told.stale == ()
+    moved = load(posteriors=(), overrides={"systemic.primary_progression_rate_per_month": 0.7})
+    module, posterior = load_module("small", moved), load().posteriors[-1]
+    assert stale(module, moved, posterior) == ["numbers of params/ that stand before the fit"]
+    page = markdown(told)
+    assert "sin_bev : sorafenib PFS hr" in page and "0.56" in page
+    found = summary(told)
+    assert found["fitted_figures"] == 3 and found["fitted_medians_and_landmarks"] == 2
+
+
+def test_validation_without_a_posterior_is_refused(numbers: ParameterSet) -> None:
+    with pytest.raises(InputError, match="no posterior of module advanced"):
+        validated([], numbers, numbers, ("advanced",), Sizes(), Runs())
+
+
+def test_yearly_ratios_are_those_of_the_published_landmarks() -> None:
+    # CARES-009, EFS 0.795, 0.588, 0.552 against 0.62, 0.474, 0.395 at 12, 24 and 36 months:
+    # log 0.795 / log 0.62 = 0.480, log(0.588/0.795) / log(0.474/0.62) = 1.123, log(0.552/0.588) / log(0.395/0.474) = 0.347.
+    trial = load_trial("cares-009")
+    rows = rows_of(trial)
+    drawn = np.stack([np.full(3, float(on_scale(row, np.array(row.published)))) for row in rows], axis=1)
+    found = SimpleNamespace(rows=rows)
+    yearly = {p.what: p for p in _patterns(trial, found, drawn) if "EFS, months" in p.what}  # type: ignore[arg-type]
+    for (_, p), known in zip(sorted(yearly.items()), (0.480, 1.123, 0.347), strict=True):
+        assert p.published == pytest.approx(known, abs=0.001)
+        # Predicted as published, the prediction is the published ratio.
+        assert p.predicted == pytest.approx(p.published, rel=1e-9)
 
 
 def test_modules_after_a_missing_one_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,6 +381,15 @@ def test_parameters_simulated_from_the_model_are_recovered(tmp_path: Path, numbe
     # No discrepancy and hardly any spread between trials, where the data have both.
     sure = Scales(LogNormal(math.log(0.02), 0.1), 1e-3)
     assert not coverage_is_nominal(recover(module, numbers.base_values(), 40, tamper=overconfident, believed=sure))
+
+
+@pytest.mark.slow
+def test_a_whole_module_is_recovered(numbers: ParameterSet) -> None:
+    module = load_module("resectable", numbers)
+    found = recover(module, numbers.base_values(), 60)
+    assert coverage_is_nominal(found)
+    # All parameters together: 0.9 within what 60 independent data sets allow, were all parameters of one alike.
+    assert abs(found.coverage.mean() - 0.9) < 4.0 * math.sqrt(0.9 * 0.1 / 60)
 
 
 # -- scores --------------------------------------------------------------------------------------------------------

@@ -115,12 +115,28 @@ def write_posterior(fit: Fit, parameters: ParameterSet, folder: Path) -> tuple[P
 
 
 def fingerprints(module: Module, parameters: ParameterSet) -> dict[str, Any]:
-    """SHA-256 of the calibration file, its trial files, and the numbers that stood before the fit."""
+    """SHA-256 of what a fit depends on: the module without its words, its trials, and the numbers before the fit."""
+    entries = {position: {"explained"} for position in range(len(module.content.trials))}
+    told = module.content.model_dump_json(exclude={"trials": entries, "note": True, "title": True})
     return {
-        "calibration": module.document.sha256,
+        "calibration": hashlib.sha256(told.encode()).hexdigest(),
         "numbers": parameters.fingerprint(),
-        "trials": {trial.id: trial.document.sha256 for trial in module.trials},
+        "trials": {
+            trial.id: hashlib.sha256(trial.content.model_dump_json().encode()).hexdigest() for trial in module.trials
+        },
     }
+
+
+def stale(module: Module, parameters: ParameterSet, posterior: Posterior) -> list[str]:
+    """What a stored posterior was fitted to that has changed since: words for people, none where nothing has."""
+    then: Any = posterior.manifest.get("inputs") or {}
+    now = fingerprints(module, parameters)
+    found = [words for key, words in _PARTS.items() if then.get(key) != now[key]]
+    trials: Any = then.get("trials") or {}
+    return found + [f"trial {name}" for name, sha in now["trials"].items() if trials.get(name) != sha]
+
+
+_PARTS = {"calibration": "its calibration file", "numbers": "numbers of params/ that stand before the fit"}
 
 
 def summary(fit: Fit) -> dict[str, Any]:

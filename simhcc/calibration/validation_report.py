@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +68,11 @@ class Found:
                 }
                 for x in v.verdicts
             ],
+            "forecasts": [asdict(x) for x in v.forecasts],
             "left_out": _records(left_out_table(v.left_out)),
             "non_proportional": _records(pattern_table(v)),
             "frozen_changed": list(v.frozen_changed),
+            "changed_since_the_fit": list(v.stale),
             "page": str(self.page),
         }
 
@@ -370,6 +372,8 @@ def _summary_lines(found: Validation) -> list[str]:
             f"Left out: of {told['left_out_figures']} first-line survival figures predicted without them "
             f"{told['left_out_inside_95']} lie inside 95 % and {told['left_out_inside_50']} inside 50 %."
         )
+    for text in found.stale:
+        lines.append(f"Changed since the posterior was fitted ({text}); `simhcc calibrate --store` fits it again.")
     for text in found.frozen_changed:
         lines.append(
             f"**A frozen quantity was changed after it had been frozen**: {text}. The predictions are not held out."
@@ -502,6 +506,7 @@ def _held_out(found: Validation) -> list[str]:
     held = [a for a in found.of("held out") if a.row.kind == "target"]
     if held:
         lines += ["Survival of the combined arms, not fitted either:", "", *_rows(held)]
+    lines += _forecast_lines(found)
     lines += [
         "**What four contrasts can and cannot show.** The published intervals run from about 0.57 to 1.3, wide enough to hold "
         '"no effect" and the model\'s forecast alike, and two of the four share a control arm. They can expose a mechanism that is '
@@ -526,6 +531,31 @@ def _driver_lines(contrasts: Sequence[Contrast]) -> list[str]:
     for c in contrasts:
         told = " | ".join(f"{c.drivers[n][0]:.3f} / {c.drivers[n][1]:.0%}" if n in c.drivers else "-" for n in names)
         lines.append(f"| {c.trial} | {c.figure} | {told} |")
+    lines += [
+        "",
+        "Of all numbers drawn, these correlate most with it (factor on the ratio per sd, variance explained):",
+        "",
+    ]
+    for c in contrasts:
+        told = "; ".join(f"`{name}` {factor:.3f}, {share:.0%}" for name, (factor, share) in c.others.items())
+        lines.append(f"- {c.trial}, {c.figure}: {told}")
+    return [*lines, ""]
+
+
+def _forecast_lines(found: Validation) -> list[str]:
+    if not found.forecasts:
+        return []
+    lines = [
+        "Forecasts, where no survival contrast has been published (ratio that the trial would report at its last look):",
+        "",
+        "| trial | contrast | ratio | 95 % | below 1 | significant in favour |",
+        "|---|---|---|---|---|---|",
+    ]
+    for f in found.forecasts:
+        lines.append(
+            f"| {f.trial} | {f.figure} | {f.predicted:.2f} | {f.lower:.2f} to {f.upper:.2f} | {f.favourable:.2f} | "
+            f"{f.significant:.2f} |"
+        )
     return [*lines, ""]
 
 

@@ -141,7 +141,10 @@ def _read_group(document: Document, key: KeyPath, parameters: Mapping[str, Param
 def read_posteriors(
     packaged: Path, own: Path | None, parameters: Mapping[str, Parameter], wanted: Collection[str] | None = None
 ) -> list[Posterior]:
-    """The posterior files; a user's file takes the place of the packaged one of the same name. `wanted`: only these."""
+    """The posterior files, the user's own first; a user's file takes the place of the packaged one of the same name.
+
+    `wanted`: only these.
+    """
     manifests: dict[str, tuple[Path, int]] = {}
     for layer, root in enumerate((packaged, own)):
         folder = root / "posterior" if root is not None else None
@@ -151,20 +154,21 @@ def read_posteriors(
                 if not table.with_suffix(".yaml").is_file():
                     raise InputError("draws without a manifest", f"{table.stem}.yaml beside it", file=file_name(table))
     posteriors: list[Posterior] = []
-    taken: dict[str, str] = {}
+    taken: dict[tuple[str, int], str] = {}
+    # A user's own posterior goes before a packaged one that holds the same parameter.
     for name in sorted(manifests if wanted is None else set(manifests) & set(wanted)):
         posterior = _read_posterior(name, *manifests[name], parameters)
         for position, parameter in enumerate(posterior.parameters):
-            if parameter in taken:
+            if (parameter, posterior.layer) in taken:
                 document = read_yaml(manifests[name][0], file_name(manifests[name][0]))
                 raise document.error(
                     ("parameters", position),
-                    f"{parameter}, already in the posterior {taken[parameter]}",
+                    f"{parameter}, already in the posterior {taken[parameter, posterior.layer]}",
                     "each parameter in one posterior",
                 )
-            taken[parameter] = name
+            taken[parameter, posterior.layer] = name
         posteriors.append(posterior)
-    return posteriors
+    return sorted(posteriors, key=lambda posterior: (-posterior.layer, posterior.id))
 
 
 def _read_posterior(name: str, path: Path, layer: int, parameters: Mapping[str, Parameter]) -> Posterior:

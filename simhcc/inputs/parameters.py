@@ -61,7 +61,8 @@ class ParameterSet(Mapping[str, Parameter]):
         self.structures = tuple(structures)
         self._posterior_of = {
             name: (posterior, column)
-            for posterior in self.posteriors
+            # Where two hold a parameter the first one wins.
+            for posterior in reversed(self.posteriors)
             for name, column in posterior.columns(self._parameters).items()
             # A number that was set above the posterior is not drawn from it.
             if self._parameters[name].layer <= posterior.layer
@@ -263,7 +264,7 @@ def load_parameters(
     groups = read_correlations(packaged, own, parameters)
     joint = read_posteriors(packaged, own, parameters, posteriors)
     refuse_two_dependences(groups, joint)
-    for posterior in joint:
+    for posterior in reversed(joint):
         parameters |= {
             name: calibrated(parameters[name], value, posterior.place, str(posterior.manifest["run"]))
             for name, value in posterior.base.items()

@@ -6,6 +6,7 @@ reads the command line. With `--json` among the words it is one JSON object on t
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -16,12 +17,13 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from simhcc.errors import InputError, ModelError, SimhccError
+from simhcc.errors import InputError, ModelError, SimhccError, SimulationError
 
 FIELDS = ("file", "line", "key", "found", "expected")
 # Newer releases of typer carry their own copy of click, older ones use click itself; this is the right class in both.
 UsageError: Any = typer.BadParameter.__mro__[1]
 JSON = "--json"
+BAD_NAMES = (errno.ENAMETOOLONG, errno.EILSEQ)
 VERBATIM = "\b\n"
 """before a paragraph of help that is not to be wrapped"""
 
@@ -46,6 +48,10 @@ class Commands(TyperGroup):
             code = super().main(args, prog_name, complete_var, False, **extra)
         except SimhccError as error:
             code = tell(error, as_json)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            code = tell(_of_a_file(error), as_json)
         except UsageError as error:
             if type(error).__name__ == "NoArgsIsHelpError":
                 error.show()
@@ -102,6 +108,15 @@ def errors(as_json: bool = False) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         raise typer.Exit(1) from None
+
+
+def _of_a_file(error: OSError) -> SimhccError:
+    """What the system says of a file, as wrong input where its name alone is at fault."""
+    reason = (error.strerror or str(error)).lower()
+    if error.errno in BAD_NAMES:
+        name = str(error.filename)
+        return InputError(f"{name[:60]!r}{'...' if len(name) > 60 else ''} ({reason})", "the name of a file or folder")
+    return SimulationError(f"{error.filename}: {reason}")
 
 
 def _in_our_form(error: Any, words: Sequence[str]) -> InputError:

@@ -54,6 +54,7 @@ SCENARIO = """\
 id: mine
 label: {en: Mine, zh: 我的}
 extends: question
+parameters: [../extra/more.yaml]
 strategies: [plain, {id: own, options: {backbone: sorafenib}, as: own_sorafenib}]
 overrides:
   recurrence.hr_perioperative: 0.7
@@ -69,6 +70,10 @@ mine:
   limits: &limits {value: 3, unit: score, distribution: {uniform: {low: 1, high: 5}}, grade: assumed, reason: mine, new: true}
   same: *limits
   beta: {value: 0.4, unit: fraction, distribution: {beta: {ci95: [0.3, 0.5]}}, grade: assumed, reason: mine, new: true}
+"""
+MORE_NUMBERS = """\
+recurrence:
+  shares_of_extent: {value: [0.1, 0.2, 0.3, 0.4], unit: fraction, distribution: {dirichlet: {n: 9}}, grade: assumed, reason: more}
 """
 CORRELATIONS = """\
 - parameters: [recurrence.hr_perioperative, recurrence.rate_late_per_month]
@@ -109,6 +114,7 @@ def make_project(root: Path) -> None:
         mine / "scenarios" / "strategies" / "own.yaml": STRATEGY.format(id="own"),
         mine / "params" / "numbers.yaml": OWN_NUMBERS,
         mine / "params" / "correlations.yaml": CORRELATIONS,
+        mine / "extra" / "more.yaml": MORE_NUMBERS,
         mine / "params" / "sources.yaml": "mine-2026: {citation: Mine., year: 2026, doi: 10.1000/1}\n",
         mine / "params" / "countries" / "china" / "own.yaml": (
             "cost:\n  visit: {value: 90, unit: cny, grade: assumed, reason: mine}\n"
@@ -406,7 +412,7 @@ def damage_encoding(chance: random.Random, data: bytes, corpus: Corpus) -> bytes
 def damage_places(chance: random.Random, data: bytes, corpus: Corpus) -> bytes:
     """Values that name files or ids replaced by paths."""
     text = text_of(data)
-    keys = r"(id|extends|population|based_on|strategies|comparator|source|as|inherits|template|country|systemic)"
+    keys = r"(id|extends|parameters|population|based_on|strategies|comparator|source|as|inherits|template|country|systemic)"
     found = list(re.finditer(rf"\b{keys}: *([^,}}\n]*)", text))
     path = chance.choice(PATHS)
     value = path if chance.random() < 0.5 else json.dumps(path)

@@ -53,6 +53,14 @@ def is_path(name: str) -> bool:
     return "/" in name or "\\" in name or name.endswith((".yaml", ".yml"))
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file; False also for what no file system takes as a name (too long, a zero in it)."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def find_input(kind: str, name: str, user_dir: str | Path | None = None, relative_to: Path | None = None) -> Path:
     """The file of a scenario, strategy, claim, population or trial, given its id or a path.
 
@@ -61,7 +69,7 @@ def find_input(kind: str, name: str, user_dir: str | Path | None = None, relativ
     """
     if is_path(name):
         path = Path(name) if relative_to is None else relative_to / name
-        if not path.is_file():
+        if not is_file(path):
             origin = (
                 "" if Path(name).is_absolute() else f" (relative to {shown_path(relative_to or Path.cwd()) or '.'})"
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 from simhcc.errors import InputError
 from simhcc.inputs.leaf import Label
-from simhcc.inputs.locate import at, file_name, find_input, is_path, list_inputs
+from simhcc.inputs.locate import at, file_name, find_input, is_file, is_path, list_inputs
 from simhcc.inputs.models import (
     DOTTED_PATTERN,
     SCENARIO_REQUIRED,
@@ -366,7 +366,7 @@ def _parameter_paths(document: Document, path: KeyPath) -> tuple[Path, ...]:
     paths = []
     for position, name in enumerate(document.get(path)):
         found = document.path.parent / name
-        if not found.is_file():
+        if not is_file(found):
             raise document.error(
                 (*path, position), f"the path {name}, where there is no file", "a params file, relative to this one"
             )

@@ -11,6 +11,7 @@ import numpy as np
 
 from simhcc.errors import InputError
 from simhcc.inputs import Document, describe, find_input, one_of, read_yaml
+from simhcc.inputs.locate import is_file
 from simhcc.population.attributes import ATTRIBUTES, DERIVED, SAMPLED, Array
 from simhcc.population.conditions import Condition, ConditionError, parse_condition
 from simhcc.population.marginals import Levels, LogNormal, Marginal, Normal
@@ -128,7 +129,7 @@ def read_population(path: str | Path, user_dir: str | Path | None = None) -> Pop
             raise where.error(("based_on",), f"{base}, which leads in a circle", "a population based on fewer others")
         beside = path.parent / f"{base}.yaml"
         try:
-            chain.append(read_yaml(beside if beside.is_file() else find_input("population", base, user_dir)))
+            chain.append(read_yaml(beside if is_file(beside) else find_input("population", base, user_dir)))
         except InputError as reason:
             if reason.file is not None:
                 raise

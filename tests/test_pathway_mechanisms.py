@@ -361,3 +361,73 @@ def test_the_page_command_writes_checks_and_refuses(tmp_path, capsys) -> None:  
     page.write_text("no marks\n", encoding="utf-8")
     assert model_page.main([str(page)]) == 2
     assert "marks" in capsys.readouterr().err
+
+
+# -- triplets ------------------------------------------------------------------------------------------------------
+
+_TRIPLETS = ("atezo_bev_tiragolumab", "atezo_bev_ipilimumab")
+_TOXICITY = (
+    "exposure_median_months",
+    "severe_toxicity_rate_early_per_month",
+    "discontinuation_rate_per_month",
+    "p_death_given_severe_toxicity",
+    "p_bleeding_acts",
+)
+
+
+def _as_toxic_as_the_doublet(triplet: str) -> dict:
+    same = {f"treatments.{triplet}.{name}": base()[f"treatments.atezo_bev.{name}"] for name in _TOXICITY}
+    if triplet == "atezo_bev_ipilimumab":
+        same["treatments.atezo_bev_ipilimumab.drugs.atezolizumab.max_months"] = np.inf
+    return same
+
+
+@pytest.mark.parametrize("triplet", _TRIPLETS)
+def test_a_triplet_without_an_effect_gives_the_doublets_histories(triplet: str) -> None:
+    # The doublet's numbers are moved as a draw of theirs would move them: the triplet has to follow.
+    moved = {
+        "treatments.atezo_bev.response_mix": np.array([0.4, 0.3, 0.3]),
+        "treatments.atezo_bev.p_long_control": 0.2,
+        "treatments.atezo_bev.progression_log_hr": 0.37,
+        "treatments.atezo_bev.time_to_response_median_months": 4.1,
+        "treatments.atezo_bev.p_complete_given_response": 0.6,
+    }
+    changes = {**_as_toxic_as_the_doublet(triplet), **moved}
+    outcomes = run("imbrave150", ["atezo_bev", triplet], changes, 80.0)
+    assert np.array_equal(outcomes.means[0, 0], outcomes.means[0, 1])
+    marks = [marks_of("imbrave150", load_strategy(name), changes, 80.0) for name in ("atezo_bev", triplet)]
+    assert len(marks[0]) > PATIENTS
+    for column in set(marks[0].columns) - {"strategy"}:
+        assert marks[0][column].equals(marks[1][column]), column
+
+
+@pytest.mark.parametrize("triplet", _TRIPLETS)
+@pytest.mark.parametrize(
+    ("ratio", "value"), [("response_or", 2.0), ("long_control_or", 3.0), ("progression_log_hr", -0.5)]
+)
+def test_each_ratio_of_a_triplet_acts_on_the_triplet_alone(triplet: str, ratio: str, value: float) -> None:
+    changes = _as_toxic_as_the_doublet(triplet)
+    better = {**changes, f"treatments.{triplet}.{ratio}_vs_atezo_bev": value}
+    same = run("imbrave150", ["atezo_bev", triplet], changes, 24.0).survival("pfs")[0]
+    moved = run("imbrave150", ["atezo_bev", triplet], better, 24.0).survival("pfs")[0]
+    year = round(12.0 / 0.05)
+    assert np.array_equal(same[0], moved[0]) and moved[1, year] > same[1, year] + 0.01
+
+
+def test_the_odds_ratio_of_response_is_that_of_the_responses_seen() -> None:
+    # Mix 0.4, 0.3, 0.3 without long control or frailty: odds of 2/3, times 3 make 2, so 2/3 respond, all at the first scan.
+    changes = {
+        **_as_toxic_as_the_doublet("atezo_bev_tiragolumab"),
+        "treatments.atezo_bev.response_mix": np.array([0.4, 0.3, 0.3]),
+        "treatments.atezo_bev.p_long_control": 0.0,
+        "treatments.atezo_bev.time_to_response_median_months": 0.01,
+        "treatments.atezo_bev_tiragolumab.response_or_vs_atezo_bev": 3.0,
+        "covariate.response.liver_confined": 1.0,
+        "covariate.response.child_pugh_b": 1.0,
+        "frailty.sd_log": 0.0,
+        "systemic.death_rate_without_progression_per_month": 1e-9,
+    }
+    outcomes = run("imbrave150", ["atezo_bev", "atezo_bev_tiragolumab"], changes, 3.0)
+    doublet, triplet = (a_patient(outcomes, "response_observed", arm) for arm in (0, 1))
+    # A few die before the scan, of other causes and of the liver.
+    assert doublet == pytest.approx(0.4, abs=0.04) and triplet == pytest.approx(2.0 / 3.0, abs=0.04)

@@ -52,8 +52,8 @@ class Regimen:
     """parameter that holds the planned months of treatment"""
     numbers_of: str | None = None
     """regimen whose toxicity, stopping and suppression it takes, where it has none of its own"""
-    response_of: str | None = None
-    """regimen whose time to response it takes"""
+    relative_to: str | None = None
+    """regimen whose hidden response it shares, times ratios of its own: the two are compared by these ratios alone"""
 
 
 REGIMENS: tuple[Regimen, ...] = (
@@ -73,7 +73,14 @@ REGIMENS: tuple[Regimen, ...] = (
         early_excess=True,
         months="treatments.nivo_ipi.drugs.nivolumab.max_months",
     ),
-    Regimen("atezo_bev_tiragolumab", "atezolizumab + bevacizumab + tiragolumab", ici=True, anti_vegf=True, bleeds=True),
+    Regimen(
+        "atezo_bev_tiragolumab",
+        "atezolizumab + bevacizumab + tiragolumab",
+        ici=True,
+        anti_vegf=True,
+        bleeds=True,
+        relative_to="atezo_bev",
+    ),
     Regimen(
         "atezo_bev_ipilimumab",
         "atezolizumab + bevacizumab + ipilimumab",
@@ -82,6 +89,7 @@ REGIMENS: tuple[Regimen, ...] = (
         ctla4=True,
         bleeds=True,
         months="treatments.atezo_bev_ipilimumab.drugs.atezolizumab.max_months",
+        relative_to="atezo_bev",
     ),
     Regimen("durvalumab", "durvalumab", ici=True),
     Regimen("durva_bev", "durvalumab + bevacizumab", ici=True, anti_vegf=True, bleeds=True),
@@ -206,9 +214,30 @@ def start(regimen_id: str) -> dict[str, Operand]:
     return updates | (_eradication(regimen) if regimen.adjuvant else _response(regimen))
 
 
+def _published_response(regimen: Regimen) -> tuple[list[Expression], Expression, Expression]:
+    """Shares of response, stable disease and progression, share of long control, log hazard ratio on progression.
+
+    A regimen that is relative to another has the other's, with odds ratios on response and long control and a log hazard
+    ratio of its own. A share p times an odds ratio r is p r / (1 + p (r - 1)): with a ratio of 1 exactly p.
+    """
+    reference = regimen if regimen.relative_to is None else BY_ID[regimen.relative_to]
+    mix = [lookup(f"treatments.{reference.id}.response_mix", float(k)) for k in range(3)]
+    long = _of(reference, "p_long_control")
+    log_hr = as_expression(0.0) if reference.id in WITHOUT_RESIDUAL else _of(reference, "progression_log_hr")
+    if regimen.relative_to is None:
+        return mix, long, log_hr
+    response, control = (_of(regimen, f"{name}_or_vs_{regimen.relative_to}") for name in ("response", "long_control"))
+    others = 1.0 / (1.0 + mix[0] * (response - 1.0))
+    return (
+        [mix[0] * (response * others), mix[1] * others, mix[2] * others],
+        long * (control / (1.0 + long * (control - 1.0))),
+        log_hr + _of(regimen, f"progression_log_hr_vs_{regimen.relative_to}"),
+    )
+
+
 def _response(regimen: Regimen) -> dict[str, Operand]:
-    mix = f"treatments.{regimen.id}.response_mix"
-    long = _of(regimen, "p_long_control")
+    mix, long, log_hr = _published_response(regimen)
+    same_response = regimen if regimen.relative_to is None else BY_ID[regimen.relative_to]
     responding = parameter("systemic.p_responder_given_long_control")
     tace = f"treatments.{regimen.id}" if regimen.id in OWN_TACE_EFFECT else None
     dual = regimen.ctla4 and not regimen.anti_vegf
@@ -216,19 +245,19 @@ def _response(regimen: Regimen) -> dict[str, Operand]:
     # Long control is part of the published mix: its responders, its stable patients, and its early progressions.
     return {
         "regimen_long": long,
-        "regimen_response": maximum(lookup(mix, 0.0) - (1.0 - early) * responding * long, 0.0),
-        "regimen_stable": maximum(lookup(mix, 1.0) - (1.0 - early) * (1.0 - responding) * long, 0.0),
-        "regimen_primary": maximum(lookup(mix, 2.0) - early * long, 0.0),
+        "regimen_response": maximum(mix[0] - (1.0 - early) * responding * long, 0.0),
+        "regimen_stable": maximum(mix[1] - (1.0 - early) * (1.0 - responding) * long, 0.0),
+        "regimen_primary": maximum(mix[2] - early * long, 0.0),
         "regimen_early_progression": early,
-        "regimen_log_hr": 0.0 if regimen.id in WITHOUT_RESIDUAL else _of(regimen, "progression_log_hr"),
+        "regimen_log_hr": log_hr,
         "regimen_log_hr_responder": 0.0 if regimen.ici else log(parameter("systemic.progression_hr_responder_tki")),
         "regimen_log_hr_tace": _rest(
             parameter(f"{tace}.tace_progression_hr" if tace else "combination.progression_hr_mean"), long
         ),
         "regimen_log_or_tace": log(parameter(f"{tace}.tace_response_or" if tace else "combination.response_or")),
-        "regimen_months_to_response": _of(regimen, "time_to_response_median_months"),
+        "regimen_months_to_response": _of(same_response, "time_to_response_median_months"),
         "regimen_later": float(regimen.later_line),
-        "regimen_p_complete": _of(regimen, "p_complete_given_response"),
+        "regimen_p_complete": _of(same_response, "p_complete_given_response"),
     }
 
 

@@ -285,6 +285,43 @@ def test_the_first_session_can_show_primary_progression() -> None:
     assert 0.15 < first[seen] - second[seen] < 0.35
 
 
+def test_drugs_raise_the_reviewed_responses_by_the_published_odds_ratio() -> None:
+    # Low burden: 0.44 + 0.34 respond locally, of which a review confirms c; with drugs the odds of that share times the ratio.
+    confirmed, ratio = base()["response_criteria.p_session_response_confirmed"], 1.8
+    names = ["tace_sequential", "tace_len_pembro"]
+    columns = {"nodules": 1.0, "diameter": 3.0, "infiltrative": 0.0, "pv": 0.0, "ehs": 0.0}
+    for or_given in (ratio, 1.0):
+        changes = {
+            "treatments.len_pembro.tace_response_or": or_given,
+            "tace.response_low": np.array([0.44, 0.34, 0.17, 0.05]),
+        }
+        outcomes = run("leap-012", names, changes, 2.5, **columns)
+        alone, together = (a_patient(outcomes, "response_observed", arm) for arm in (0, 1))
+        share = confirmed * 0.78
+        odds = or_given * share / (1.0 - share)
+        # A few die or cannot have a session; the logistic-normal mean is an approximation.
+        assert alone == pytest.approx(share, abs=0.03) and together == pytest.approx(odds / (1.0 + odds), abs=0.03)
+
+
+def test_a_response_counts_in_the_first_treatment_and_before_progression() -> None:
+    for name, population in (
+        ("tace_sequential", "leap-012"),
+        ("tace_len_pembro", "leap-012"),
+        ("atezo_bev", "imbrave150"),
+    ):
+        marks = marks_of(population, load_strategy(name), None, 60.0).set_index("patient")
+        time = "months" if "months" in marks else "time"
+        first = {
+            mark: marks[marks["mark"] == mark].groupby(level=0)[time].min()
+            for mark in ("response_observed", "progression", "next_line")
+        }
+        last = marks[marks["mark"] == "response_observed"].groupby(level=0)[time].max()
+        assert len(last) > 0.2 * PATIENTS and len(first["next_line"]) > 0.2 * PATIENTS
+        for end in ("progression", "next_line"):
+            both = last.index.intersection(first[end].index)
+            assert (last[both] <= first[end][both]).all(), (name, end)
+
+
 def test_drugs_that_start_with_tace_are_a_line_of_systemic_therapy() -> None:
     # A cap of one line leaves nothing after TACE with drugs, and one line after TACE alone.
     outcomes = run("leap-012", ["tace_sequential", "tace_len_pembro"], {"next_line.max_lines": 1.0}, 60.0)

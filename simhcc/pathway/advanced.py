@@ -61,9 +61,8 @@ def states() -> tuple[State, ...]:
                 Scheduled(
                     name="response",
                     first=attribute("response_in"),
-                    mark="response_observed",
                     updates=_responds(),
-                    to=STAY,
+                    to="response_counts",
                 ),
                 Scheduled(
                     name="review",
@@ -92,6 +91,7 @@ def instants() -> tuple[Chance | Decision, ...]:
     """Classes, reviews, progression, further lines."""
     return (
         _start(),
+        _counts(),
         _review(),
         _randomised(),
         _added(),
@@ -249,6 +249,20 @@ def _responds() -> dict[str, Operand]:
         "afp": attribute("afp") * p("tumour_update.afp_factor_response"),
         "log_progression": attribute("log_progression_later"),
     }
+
+
+def _counts() -> Chance:
+    """A response is marked in the first treatment of the tumour only: that is when a trial counts it."""
+    treated_before = attribute("sessions_begun") + attribute("blocks_begun") > 0.0
+    first = (attribute("line") <= 1.0) & ~treated_before
+    return Chance(
+        name="response_counts",
+        label="response to systemic therapy",
+        branches=(
+            Branch(name="first_treatment", weight=first, mark="response_observed", to=STAY),
+            Branch(name="later_treatment", weight=1.0 - first, to=STAY),
+        ),
+    )
 
 
 # -- reviews -------------------------------------------------------------------------------------------------------

@@ -153,21 +153,27 @@ def _odds() -> dict[str, Operand]:
     response = 1.0 / (1.0 + exp(-attribute("session_log_odds")))
     complete, none = p("tace.progression_hr_complete_response"), p("tace.progression_hr_no_response")
     partial = 1.0 - attribute("session_complete")
+    drugs = where(risk.ON_DRUG, attribute("regimen_log_or_tace"), 0.0)
+    haic = where(_HAIC, log(p("haic.response_or_vs_tace")), 0.0)
+    # The published odds ratio of drugs is one of reviewed responses. Where a share L responds as locally judged, the review
+    # confirms c of it; drugs multiply the odds of the reviewed share c L and of the local share L by the ratio.
+    confirmed = p("response_criteria.p_session_response_confirmed")
+    share = _times_odds(by_class([lookup(n, 0.0) + lookup(n, 1.0) for n in names]), exp(haic))
+    confirmed = _times_odds(confirmed * share, exp(drugs)) / _times_odds(share, exp(drugs))
     return {
         "session_complete": by_class(shares),
-        "session_confirmed": risk.drawn("confirmed", p("response_criteria.p_session_response_confirmed")),
+        "session_confirmed": risk.drawn("confirmed", confirmed),
         "session_progression": where(_LONG_CONTROL, 0.0, minimum(by_class(failing) * exp(_effects()), 1.0)),
-        "session_log_odds": spread
-        * (
-            by_class(logits)
-            + where(risk.ON_DRUG, attribute("regimen_log_or_tace"), 0.0)
-            + where(_HAIC, log(p("haic.response_or_vs_tace")), 0.0)
-        )
-        + sd * attribute("tace_sensitivity"),
+        "session_log_odds": spread * (by_class(logits) + drugs + haic) + sd * attribute("tace_sensitivity"),
         "session_centre": log(
             response * (attribute("session_complete") * complete + partial) + (1.0 - response) * none
         ),
     }
+
+
+def _times_odds(share: Expression, ratio: Expression) -> Expression:
+    """The share whose odds are those of `share` times `ratio`."""
+    return share * ratio / (1.0 + share * (ratio - 1.0))
 
 
 def _procedure() -> Chance:
@@ -233,9 +239,12 @@ def _shares() -> tuple[Expression, Expression]:
 def _response() -> Chance:
     """Response of the treated tumour, as whoever decides on the next session sees it.
 
-    Part of these responses are confirmed as best response of the patient by the review of a trial; only those are marked.
+    Part of these responses are confirmed as best response of the patient by the review of a trial; only those are marked, and
+    only in the first treatment of the tumour, before it has progressed: that is when a trial counts them.
     """
     p = parameter
+    first = (attribute("progressed") < 1.0) & ((attribute("line") < 1.0) | attribute("combined_start"))
+    marked = attribute("session_confirmed") * first
     complete, partial = _shares()
     base = attribute("log_local") - attribute("session_centre")
     worse = (1.0 - complete - partial) * where(attribute("sessions") > 1.0, 0.0, attribute("session_progression"))
@@ -274,8 +283,8 @@ def _response() -> Chance:
                 )
                 for name, share, found in (("complete", complete, full), ("partial", partial, part))
                 for suffix, confirmed, mark in (
-                    ("", attribute("session_confirmed"), "response_observed"),
-                    ("_unconfirmed", 1.0 - attribute("session_confirmed"), None),
+                    ("", marked, "response_observed"),
+                    ("_unconfirmed", 1.0 - marked, None),
                 )
             ),
             Branch(

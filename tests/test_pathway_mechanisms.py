@@ -400,6 +400,47 @@ def test_the_page_command_writes_checks_and_refuses(tmp_path, capsys) -> None:  
     assert "marks" in capsys.readouterr().err
 
 
+# -- after conversion surgery --------------------------------------------------------------------------------------
+
+_AFTER = "conversion.after_surgery."
+
+
+def _after_conversion(changes: dict, strategy: str = "run_in_then_resection", population: str = "talentop"):  # type: ignore[no-untyped-def]
+    """Months free of recurrence after clearance (infinite if none), and from recurrence to death, by patient."""
+    # Nobody differs, and the pathology says nothing.
+    alike = {"frailty.sd_log": 0.0, _AFTER + "hr_no_viable": 1.0, "surgery.hr_r1_early_mass": 1.0, **changes}
+    marks = marks_of(population, load_strategy(strategy), alike, 120.0, surveillance_regular=1.0)
+    first = lambda names: marks[marks["mark"].isin(names)].groupby("patient")["time"].min()  # noqa: E731
+    cleared, recurred, died = first(["cleared"]), first(["recurrence"]), first(list(DEATHS))
+    free = (recurred.reindex(cleared.index) - cleared).fillna(np.inf)
+    after = (died - recurred).reindex(recurred.index.intersection(died.index)).dropna()
+    followed = (died.reindex(cleared.index) - cleared).fillna(np.inf)
+    return free, after, followed
+
+
+def test_recurrence_beyond_the_series_multiplies_the_whole_hazard_after_conversion_surgery() -> None:
+    at = 24.0
+    found = {}
+    for ratio in (1e-9, 1.0, 2.0):
+        free, _, followed = _after_conversion({_AFTER + "hr_beyond_series": ratio})
+        here = np.minimum(free, followed)
+        # Kaplan-Meier by hand; deaths before recurrence are few and censor.
+        times = np.sort(free[(free <= at) & np.isfinite(free)].unique())
+        survival = np.prod([1.0 - (free == t).sum() / (here >= t).sum() for t in times])
+        found[ratio] = survival
+    assert found[1e-9] == 1.0 and 0.4 < found[1.0] < 0.85
+    assert found[2.0] == pytest.approx(found[1.0] ** 2, abs=0.04)
+
+
+def test_death_after_recurrence_is_faster_after_conversion_surgery_only() -> None:
+    ratio = _AFTER + "death_hr_after_recurrence"
+    slow, fast = (_after_conversion({ratio: value})[1] for value in (0.5, 4.0))
+    # Some are treated with curative intent again and live on.
+    assert fast.median() < 0.85 * slow.median()
+    other = [_after_conversion({ratio: value}, "surgery_alone", "cares-009")[1] for value in (0.5, 4.0)]
+    assert other[0].equals(other[1]) and len(other[0]) > 0.2 * PATIENTS
+
+
 # -- triplets ------------------------------------------------------------------------------------------------------
 
 _TRIPLETS = ("atezo_bev_tiragolumab", "atezo_bev_ipilimumab")

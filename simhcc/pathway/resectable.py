@@ -193,7 +193,8 @@ def _cleared(margin: bool = False) -> dict[str, Operand]:
         "viable": _viable(conversion, neoadjuvant),
         "log_early": early,
         "log_late": where(conversion, risk.late_rate(2), risk.late_rate(1)),
-        "high_risk": (cnlc() >= 5.0) | (attribute("mvi") >= 2.0),
+        # Who is operated after conversion had a tumour that could not be resected, whatever has shrunk since.
+        "high_risk": conversion | (cnlc() >= 5.0) | (attribute("mvi") >= 2.0),
         "cleared_by": where(conversion, _BY["conversion_resection"], _BY["resection"]),
         "albi": where(lasting, _one_grade_down(), attribute("albi")),
     }

@@ -22,11 +22,12 @@ from simhcc.expressions import (
     uniform,
     where,
 )
-from simhcc.pathway.attributes import AFP, ALBI, DIAMETER, ECOG, EHS, HV, NEVER, POINTS, PV, cnlc
+from simhcc.pathway.attributes import AFP, ALBI, CLEARED_BY, DIAMETER, ECOG, EHS, HV, NEVER, POINTS, PV, cnlc
 
 HIGH_AFP = 400.0  # ng/ml, the cut-off of the published subgroups
 CONFINED = (EHS < 1.0) & (PV <= staging.TACE_MAX_VP) & (HV < 1.0)
 ON_DRUG = attribute("log_drug") > -NEVER
+_CONVERSION = float(CLEARED_BY.index("conversion_resection"))
 
 EXTENT = {
     "extrahepatic": EHS,
@@ -157,11 +158,13 @@ def residual() -> Expression:
 
 
 def after_recurrence() -> Expression:
-    """Log hazard ratio on death once cancer has come back after curative treatment: era and surveillance."""
+    """Log hazard ratio on death once cancer has come back after curative treatment: era, surveillance, conversion before."""
     irregular = parameter("surveillance.causal_share") * log(parameter("surveillance.death_hr_irregular"))
     value = log(parameter("post_recurrence.death_multiplier_era")) + irregular * (
         1.0 - attribute("surveillance_regular")
     )
+    conversion = log(parameter("conversion.after_surgery.death_hr_after_recurrence"))
+    value = value + where(attribute("cleared_by") == _CONVERSION, conversion, 0.0)
     return where(attribute("clearances") > 0.0, value, 0.0)
 
 
@@ -223,7 +226,10 @@ def early_mass(after_conversion: bool) -> Expression:
         # Complete responses are part of the published series.
         share = lookup("conversion.after_surgery.pathology_mix", 0.0)
         centre = log(1.0 - share + share * parameter("conversion.after_surgery.hr_no_viable"))
-        return log(parameter("conversion.after_surgery.early_mass") * scale) + pathology - centre + _common_early()
+        own_mass = parameter("conversion.after_surgery.early_mass") * parameter(
+            "conversion.after_surgery.hr_beyond_series"
+        )
+        return log(own_mass * scale) + pathology - centre + _common_early()
     stage = cnlc()
     masses = [log(parameter(f"recurrence.early_mass_cnlc_{name}")) for name in ("ia", "ib", "iia", "iib_iiia")]
     by_stage = where(stage <= 1.0, masses[0], where(stage <= 2.0, masses[1], where(stage <= 3.0, masses[2], masses[3])))
@@ -250,7 +256,10 @@ def late_rate(cleared_by: int) -> Expression:
     `cleared_by` is the code of the curative treatment.
     """
     p = parameter
-    rate = p("conversion.after_surgery.late_rate_per_month" if cleared_by == 2 else "recurrence.late_rate_per_month")
+    if cleared_by == _CONVERSION:
+        rate = p("conversion.after_surgery.late_rate_per_month") * p("conversion.after_surgery.hr_beyond_series")
+    else:
+        rate = p("recurrence.late_rate_per_month")
     uncovered = attribute("hbv") * (1.0 - attribute("antiviral"))
     host = (
         log(p("recurrence.hr_late_cirrhosis")) * (attribute("cirrhosis") - p("centre.resectable.cirrhosis"))

@@ -228,12 +228,13 @@ def state_utilities() -> dict[str, Expression]:
 def utilities(channel: str) -> Iterator[Reward]:
     """Utility by state, decrements for decompensation and adjuvant drugs, and disutilities over a time.
 
-    Decompensation and the last months never take a state below the floor.
+    Decompensation and the last months together never take a state below the floor. The last months take theirs first,
+    since everybody who dies has them: a limit that went by decompensation would spare those who never had it.
     """
     p, floor_ = parameter, parameter("utility.floor")
     state = state_utilities()
-    worse = {name: minimum(p("utility.decrement.decompensated"), u - floor_) for name, u in state.items()}
-    last = minimum(p("utility.decrement.end_of_life"), state["supportive"] - worse["supportive"] - floor_)
+    last = minimum(p("utility.decrement.end_of_life"), state["supportive"] - floor_)
+    worse = {name: minimum(p("utility.decrement.decompensated"), u - last - floor_) for name, u in state.items()}
     decompensated = {"decompensated": ("yes",)}
     for name in STATES:
         if name == "systemic":
@@ -249,7 +250,7 @@ def utilities(channel: str) -> Iterator[Reward]:
     for name in ("disease_free", "awaiting_curative"):
         yield RateReward(
             channel=channel,
-            rate=-minimum(p("utility.decrement.adjuvant_therapy"), state[name] - worse[name] - floor_),
+            rate=-minimum(p("utility.decrement.adjuvant_therapy"), state[name] - last - worse[name] - floor_),
             states=(name,),
             systemic=adjuvant,
         )

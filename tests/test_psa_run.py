@@ -14,9 +14,10 @@ import pytest
 from cli_project import invoke, use
 
 from simhcc.analysis import simulated
-from simhcc.assembly import assemble, state_utilities
+from simhcc.assembly import assemble, state_utilities, utilities
 from simhcc.economics import sample_size_split
-from simhcc.expressions import evaluate
+from simhcc.expressions import as_expression, evaluate
+from simhcc.graph import RateReward, TimeToDeathReward
 from simhcc.inputs import load_parameters, load_scenario
 from simhcc.report import command, decision_figures, figures
 from simhcc.report.economics import drugs_without_price, money_names
@@ -116,6 +117,24 @@ def test_no_state_is_below_the_floor_or_above_the_norm_and_worse_states_are_wors
         assert (u[better] >= u[worse]).all()
     # The cap binds in some draws: utilities are drawn wider than it.
     assert (values["utility.disease_free"] > norm).any() and (u["disease_free"] == norm).any()
+
+
+def test_the_limits_at_the_floor_never_spare_those_who_were_not_worse() -> None:
+    values = dict(load_parameters().sample(2000, 3))
+    # Far beyond its range, so that the limits bind in every draw.
+    values["utility.decrement.decompensated"] = np.full(2000, 0.9)
+    rows: dict[tuple[str, bool], Any] = {}
+    last = np.zeros(2000)
+    for reward in utilities("qaly"):
+        if isinstance(reward, TimeToDeathReward):
+            last = np.broadcast_to(evaluate(as_expression(reward.rate), values), (2000,))
+        elif isinstance(reward, RateReward) and not reward.systemic and "phase" not in reward.tags:
+            rate = np.broadcast_to(evaluate(as_expression(reward.rate), values), (2000,))
+            rows[reward.states[0], "decompensated" in reward.tags] = rate
+    assert last == pytest.approx(-np.minimum(values["utility.decrement.end_of_life"], rows["supportive", False]))
+    for state in ("disease_free", "local_control", "supportive"):
+        assert (rows[state, False] + rows[state, True] + last >= -1e-12).all(), state
+        assert rows[state, False] + rows[state, True] + last == pytest.approx(0.0, abs=1e-9), state
 
 
 # -- waterfalls

@@ -326,6 +326,34 @@ def test_an_unknown_check_is_refused(world: World) -> None:
 # Surgery
 
 
+def test_who_had_only_shut_branches_goes_the_same_way_without_the_mark() -> None:
+    from simhcc.expressions import parameter
+    from simhcc.graph import Branch, Chance, End, Pathway, State
+
+    p = parameter("p")
+    graph = Pathway(
+        name="g",
+        start="c",
+        nodes=(
+            Chance(
+                name="c",
+                branches=(
+                    Branch(name="a", weight=p, to="s"),
+                    Branch(name="b", weight=1.0 - p, to="t", mark="progression"),
+                    Branch(name="c", weight=0.0 * p, to="t"),
+                ),
+            ),
+            State(name="s"),
+            State(name="t"),
+            End(name="dead"),
+        ),
+    )
+    branches = surgery.without(graph, surgery.marked("progression")).nodes[0].branches  # type: ignore[union-attr]
+    for value, expected in ((0.0, [0.0, 0.0, 1.0]), (0.4, [1.0, 0.0, 0.0])):
+        shares = [float(evaluate(as_expression(b.weight), {"p": np.array([value])})[()].item()) for b in branches]
+        assert shares == expected
+
+
 def test_nodes_from_which_every_way_ends_count_as_ends() -> None:
     from simhcc.graph import Branch, Chance, End, Pathway, State, Transition
 

@@ -337,11 +337,18 @@ def cases_of(bench: Bench) -> dict[str, dict[str, Any]]:
         for factor in (0.0, 1.5, 2.0):
             cases[f"{name} x {factor:g}"] = {name: factor * base}
     for name in (*utilities, *losses):
-        base = bench.parts[1][name][0]
-        limit = UNITS[numbers[name].unit]
-        cases[f"{name} higher"] = {name: np.minimum(base + 0.5 * (limit.high - base), limit.high)}
-        cases[f"{name} lower"] = {name: 0.5 * base}
+        low, high = _ends(numbers[name], bench.parts[1][name][0])
+        cases[f"{name} lower"], cases[f"{name} higher"] = {name: low}, {name: high}
     return cases
+
+
+def _ends(parameter: Parameter, base: Floats) -> tuple[Floats, Floats]:
+    """The ends of a number's 95 % interval; a fifth to either side, within its unit, where it has no distribution."""
+    if parameter.uncertainty is not None:
+        low, high = np.array(parameter.uncertainty.intervals()).T
+        return (low[0], high[0]) if not parameter.is_vector else (low, high)
+    limit = UNITS[parameter.unit]
+    return np.maximum(0.8 * base, limit.low), np.minimum(1.2 * base, limit.high)
 
 
 def toxicity_rates(bench: Bench) -> list[str]:

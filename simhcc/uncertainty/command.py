@@ -180,7 +180,7 @@ def register(app: typer.Typer, hooks: Hooks) -> None:
 
     @app.command(
         epilog="Example: simhcc verify advanced --strategies atezo_bev,stride",
-        short_help="Check the model's behaviour on a scenario: 41 tests with known answers.",
+        short_help="Check the model's behaviour on a scenario: 43 tests with known answers.",
     )
     def verify(
         scenario: Scenario,

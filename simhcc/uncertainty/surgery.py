@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from simhcc.expressions import as_expression
+from simhcc.expressions import Operand, as_expression, where
 from simhcc.graph import Branch, Chance, Decision, Edge, End, Node, Pathway, State, Transition, exponential
 
 Change = Callable[[Transition], Transition]
@@ -63,14 +63,25 @@ def _closed(node: Node, chosen: Chosen, ends: frozenset[str]) -> Node:
 
 
 def _shut(branches: tuple[Branch, ...], chosen: Chosen) -> tuple[Branch, ...]:
-    """The chosen branches with weight 0, the others scaled up to a sum of one. All stay, so that all nodes are reached."""
+    """The chosen branches with weight 0, the others scaled up to a sum of one. All stay, so that all nodes are reached.
+
+    Whoever had only chosen branches before him takes one that leads to the same place, or else the last of the others.
+    """
     rest = [branch for branch in branches if not chosen(branch)]
     if not rest:
         return branches
+    shut = {branch.to for branch in branches if chosen(branch)}
+    instead = next((branch for branch in rest if branch.to in shut), rest[-1])
     total = as_expression(rest[0].weight)
     for branch in rest[1:]:
         total = total + branch.weight
-    return tuple(replace(branch, weight=0.0 if chosen(branch) else branch.weight / total) for branch in branches)
+
+    def weight(branch: Branch) -> Operand:
+        if chosen(branch):
+            return 0.0
+        return where(total > 0.0, branch.weight / total, 1.0 if branch is instead else 0.0)
+
+    return tuple(replace(branch, weight=weight(branch)) for branch in branches)
 
 
 def faster(pathway: Pathway, chosen: Chosen, log_ratio: float) -> Pathway:

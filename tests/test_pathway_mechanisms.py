@@ -400,6 +400,48 @@ def test_the_page_command_writes_checks_and_refuses(tmp_path, capsys) -> None:  
     assert "marks" in capsys.readouterr().err
 
 
+# -- what a recurrence looks like ----------------------------------------------------------------------------------
+
+
+def _curable_shares(regular: float, changes: dict | None = None) -> list[float]:
+    """Shares of first recurrences that are treated again with curative intent, by year since clearance (1, 2, later)."""
+    always = {
+        "recurrence.p_curative_retreatment": 1.0,
+        "recurrence.extent_shift_high_risk": 0.0,
+        "recurrent_tumour.beyond_nodules_mean": 15.0,
+        # Whatever is not within Milan criteria goes elsewhere.
+        "recurrence.re_resection_interval_months": 1e6,
+        "structure.eradication_instead_of_rate": 0.0,
+        **(changes or {}),
+    }
+    healthy = {"ecog": 0.0, "child_pugh": 5.0, "albi": -3.0, "cirrhosis": 0.0, "cleared_at_entry": 1.0, "ablation": 0.0}
+    asked = question([load_strategy("surgery_alone")], 120.0)
+    columns = cohort("china_resectable", surveillance_regular=regular, **healthy)
+    visits = histories(
+        asked, as_values({**base(), **always}), columns, strategy="surgery_alone", patients=PATIENTS
+    ).visits
+    first = visits.groupby("patient").head(2)
+    left = first.groupby("patient")["left"].first()
+    after = first.groupby("patient")["state"].agg(list)
+    recurred = after[after.map(len) > 1]
+    curative = recurred.map(lambda states: states[1] == "awaiting_curative")
+    periods = np.digitize(left[recurred.index], [12.0 + 1e-9, 24.0 + 1e-9])
+    return [float(curative[periods == k].mean()) for k in range(3)]
+
+
+def test_late_recurrences_are_curable_more_often_and_irregular_follow_up_finds_fewer() -> None:
+    regular = _curable_shares(1.0)
+    published = [
+        float(base()[f"recurrence.extent_by_period.months_{name}"][0]) for name in ("0_12", "12_24", "over_24")
+    ]
+    # A few tumours beyond the curable pattern are within Milan criteria by chance (one nodule of 15 expected).
+    assert regular == pytest.approx(published, abs=0.09) and regular[2] > regular[0] + 0.1
+    causal = {"surveillance.causal_share": 1.0, "surveillance.early_stage_or": 2.0}
+    halved = [0.5 * share / (1.0 - 0.5 * share) for share in published]
+    assert _curable_shares(0.0, causal) == pytest.approx(halved, abs=0.09)
+    assert _curable_shares(0.0, {**causal, "surveillance.causal_share": 0.0}) == pytest.approx(published, abs=0.09)
+
+
 # -- after conversion surgery --------------------------------------------------------------------------------------
 
 _AFTER = "conversion.after_surgery."

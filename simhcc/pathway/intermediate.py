@@ -158,8 +158,8 @@ def _odds() -> dict[str, Operand]:
     # The published odds ratio of drugs is one of reviewed responses. Where a share L responds as locally judged, the review
     # confirms c of it; drugs multiply the odds of the reviewed share c L and of the local share L by the ratio.
     confirmed = p("response_criteria.p_session_response_confirmed")
-    share = _times_odds(by_class([lookup(n, 0.0) + lookup(n, 1.0) for n in names]), exp(haic))
-    confirmed = _times_odds(confirmed * share, exp(drugs)) / _times_odds(share, exp(drugs))
+    share = risk.times_odds(by_class([lookup(n, 0.0) + lookup(n, 1.0) for n in names]), exp(haic))
+    confirmed = risk.times_odds(confirmed * share, exp(drugs)) / risk.times_odds(share, exp(drugs))
     return {
         "session_complete": by_class(shares),
         "session_confirmed": risk.drawn("confirmed", confirmed),
@@ -169,11 +169,6 @@ def _odds() -> dict[str, Operand]:
             response * (attribute("session_complete") * complete + partial) + (1.0 - response) * none
         ),
     }
-
-
-def _times_odds(share: Expression, ratio: Expression) -> Expression:
-    """The share whose odds are those of `share` times `ratio`."""
-    return share * ratio / (1.0 + share * (ratio - 1.0))
 
 
 def _procedure() -> Chance:

@@ -361,7 +361,11 @@ def _adjuvant() -> Decision:
 
 
 def _pattern() -> Chance:
-    """What the recurrence looks like, by time since clearance and risk of the primary."""
+    """What the recurrence looks like, by time since clearance, risk of the primary and surveillance.
+
+    The shares by period are those under regular follow-up: the later, the more can be cured. Irregular follow-up finds fewer
+    that can; what is lost goes to the other patterns in proportion.
+    """
     names = ("months_0_12", "months_12_24", "months_over_24")
     early, middle = parameter("resectable.early_recurrence_months"), parameter("resectable.middle_recurrence_months")
 
@@ -370,6 +374,10 @@ def _pattern() -> Chance:
         return where(early >= MONTHS_IN_STATE, first, where(middle >= MONTHS_IN_STATE, second, third))
 
     shift = parameter("recurrence.extent_shift_high_risk") * attribute("high_risk")
+    ratio = exp(-parameter("surveillance.causal_share") * log(parameter("surveillance.early_stage_or")))
+    curable = share(0) - shift
+    found = where(attribute("surveillance_regular"), curable, risk.times_odds(curable, ratio))
+    others = (1.0 - found) / (1.0 - curable)
     fresh: dict[str, Operand] = {
         "ehs": 0.0,
         "hv": 0.0,
@@ -414,7 +422,7 @@ def _pattern() -> Chance:
         branches=(
             Branch(
                 name="curable",
-                weight=share(0) - shift,
+                weight=found,
                 updates={**fresh, **small, **tumour},
                 to="at_recurrence",
                 local="none",
@@ -422,7 +430,7 @@ def _pattern() -> Chance:
             ),
             Branch(
                 name="liver_confined",
-                weight=share(1),
+                weight=share(1) * others,
                 updates={**fresh, **beyond, **tumour},
                 to="at_recurrence",
                 local="none",
@@ -430,7 +438,7 @@ def _pattern() -> Chance:
             ),
             Branch(
                 name="vascular",
-                weight=share(2) + 0.5 * shift,
+                weight=(share(2) + 0.5 * shift) * others,
                 updates={**fresh, **beyond, "pv": common.vascular_grade("grade"), **tumour},
                 to="at_recurrence",
                 local="none",
@@ -438,7 +446,7 @@ def _pattern() -> Chance:
             ),
             Branch(
                 name="extrahepatic",
-                weight=share(3) + 0.5 * shift,
+                weight=(share(3) + 0.5 * shift) * others,
                 updates={**fresh, **beyond, "ehs": 1.0, **tumour},
                 to="at_recurrence",
                 local="none",

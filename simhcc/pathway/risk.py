@@ -159,7 +159,8 @@ def residual() -> Expression:
 
 def after_recurrence() -> Expression:
     """Log hazard ratio on death once cancer has come back after curative treatment: era, surveillance, conversion before."""
-    irregular = parameter("surveillance.causal_share") * log(parameter("surveillance.death_hr_irregular"))
+    beyond_stage = parameter("surveillance.death_hr_irregular") / parameter("surveillance.death_hr_through_stage")
+    irregular = parameter("surveillance.causal_share") * log(beyond_stage)
     value = log(parameter("post_recurrence.death_multiplier_era")) + irregular * (
         1.0 - attribute("surveillance_regular")
     )
@@ -359,6 +360,11 @@ TREATED_TUMOUR = attribute("tumour") & ON_DRUG
 def drawn(purpose: str, chance: Operand) -> Expression:
     """1 with a probability, by an addressed random number."""
     return uniform(purpose) < chance
+
+
+def times_odds(share: Expression, ratio: Expression) -> Expression:
+    """The share whose odds are those of `share` times `ratio`."""
+    return share * ratio / (1.0 + share * (ratio - 1.0))
 
 
 def count(purpose: str, mean: Operand, most: int) -> Expression:

@@ -442,6 +442,35 @@ def test_late_recurrences_are_curable_more_often_and_irregular_follow_up_finds_f
     assert _curable_shares(0.0, {**causal, "surveillance.causal_share": 0.0}) == pytest.approx(published, abs=0.09)
 
 
+# -- hepatitis C ---------------------------------------------------------------------------------------------------
+
+
+def _with_hepatitis_c(share: float, changes: dict | None = None, hcv: float = 1.0) -> Outcomes:
+    masses = {name: 1e-12 for name in base() if name.startswith("recurrence.early_mass_cnlc_")}
+    values = {"frailty.sd_log": 0.0, **masses, "hcv.share_active": share, **(changes or {})}
+    return run(
+        "storm", ["surgery_alone"], values, 60.0, hcv=hcv, cleared_at_entry=1.0, surveillance_regular=1.0, hbv=0.0
+    )
+
+
+def test_active_hepatitis_c_multiplies_late_recurrence() -> None:
+    # Nobody recurs early, so the share without late recurrence is S for all and S ** 2 with twice the hazard.
+    quiet = {"hcv.liver_event_hr_active": 1.0, "hcv.late_recurrence_hr_active": 2.0}
+    cured, active = (_with_hepatitis_c(share, quiet).survival("ttr")[0, 0, round(48.0 / 0.05)] for share in (0.0, 1.0))
+    assert 0.6 < cured < 0.9 and active == pytest.approx(cured**2, abs=0.04)
+    half = _with_hepatitis_c(0.5, quiet).survival("ttr")[0, 0, round(48.0 / 0.05)]
+    assert half == pytest.approx((cured + active) / 2.0, abs=0.03)
+
+
+def test_active_hepatitis_c_multiplies_liver_events_and_nothing_else_does() -> None:
+    quiet = {"hcv.late_recurrence_hr_active": 1.0, "hcv.liver_event_hr_active": 4.0}
+    cured, active = (_with_hepatitis_c(share, quiet) for share in (0.0, 1.0))
+    many, few = a_patient(active, "decompensation"), a_patient(cured, "decompensation")
+    assert 2.0 < many / few < 5.0
+    # Without hepatitis C, or cured, the same people have the same lives.
+    assert np.array_equal(cured.means, _with_hepatitis_c(1.0, quiet, hcv=0.0).means)
+
+
 # -- after conversion surgery --------------------------------------------------------------------------------------
 
 _AFTER = "conversion.after_surgery."

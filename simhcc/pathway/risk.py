@@ -266,6 +266,7 @@ def late_rate(cleared_by: int) -> Expression:
         log(p("recurrence.hr_late_cirrhosis")) * (attribute("cirrhosis") - p("centre.resectable.cirrhosis"))
         + log(p("recurrence.hr_late_male")) * (attribute("male") - p("centre.resectable.male"))
         + log(p("hbv.late_recurrence_hr_uncovered")) * uncovered
+        + log(p("hcv.late_recurrence_hr_active")) * attribute("hcv_active")
         + where(attribute("clearances") >= 1.0, log(p("recurrence.hr_after_second_clearance")), 0.0)
         + frailty()
     )
@@ -304,6 +305,11 @@ def _uncovered() -> Expression:
     return attribute("hbv") * (1.0 - attribute("antiviral"))
 
 
+def _active_hcv() -> Expression:
+    """Hazard ratio of liver steps and background decompensation with hepatitis C that has not been cured."""
+    return where(attribute("hcv_active"), parameter("hcv.liver_event_hr_active"), 1.0)
+
+
 def liver_step_rate(on_drug: Expression) -> Expression:
     """Rate of losing one ALBI grade for good."""
     p = parameter
@@ -312,7 +318,7 @@ def liver_step_rate(on_drug: Expression) -> Expression:
         p("liver.background.step_rate_cirrhosis_per_month"),
         p("liver.background.step_rate_no_cirrhosis_per_month"),
     )
-    factor = where(_uncovered(), p("hbv.liver_step_hr_uncovered"), 1.0)
+    factor = where(_uncovered(), p("hbv.liver_step_hr_uncovered"), 1.0) * _active_hcv()
     added = attribute("drug_liver") * maximum(p("liver.on_systemic.albi_step_rate_per_month") - background, 0.0)
     return (background + where(on_drug, added, 0.0)) * factor
 
@@ -331,6 +337,7 @@ def decompensation_rate(on_drug: Expression) -> Expression:
         * hr_active
         * where(thrombus, p("liver.background.hr_vp3_4"), 1.0)
         * where(ALBI >= staging.ALBI_2A_UPPER, p("liver.background.hr_albi_2b_or_worse"), 1.0)
+        * _active_hcv()
     )
     early, year = p("toxicity.early_months"), p("structure.months_that_match")
     average = (

@@ -57,7 +57,11 @@ def _entry() -> tuple[Chance, Chance, Decision]:
     p = parameter
     enter = attribute("cleared_at_entry")
     # The fate is drawn once, so that the same people live long under every strategy that gives the same drug classes.
-    everybody = {"fate": risk.uniform("long_lived"), "on_antivirals": attribute("hbv") * attribute("antiviral")}
+    everybody = {
+        "fate": risk.uniform("long_lived"),
+        "on_antivirals": attribute("hbv") * attribute("antiviral"),
+        "hcv_active": attribute("hcv") * risk.drawn("hcv_active", p("hcv.share_active")),
+    }
     return (
         Chance(
             name="entry",

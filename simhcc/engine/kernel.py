@@ -16,8 +16,8 @@ from simhcc.engine import layout as at
 from simhcc.engine.arithmetic import exp_, log_
 from simhcc.engine.compiled import inline, merged, part
 from simhcc.engine.directory import integers1, integers2, integers3, reals1, reals2, reals3, words2
-from simhcc.engine.effects import active_effect, next_scan, solve_under_effects, spend_under_effects, step_at
-from simhcc.engine.hazards import cumulative, cumulative_block, inverse, inverse_block
+from simhcc.engine.effects import active_effect, next_scan, step_at
+from simhcc.engine.hazards import cumulative_block, inverse_block
 from simhcc.engine.programs import run_program
 from simhcc.engine.rng import occurrence_word, uniform
 
@@ -45,6 +45,27 @@ _NEW_SPEED = at.TEMPORARY + 14
 _NEW_OWN = at.TEMPORARY + 15
 _CHOICE = at.TEMPORARY + 16
 _SINCE = at.TEMPORARY + 17
+# For the patients under an effect that changes with time, side by side, piece by piece.
+_PIECE_TIME = at.TEMPORARY + 18
+_PIECE_OWN = at.TEMPORARY + 19
+_PIECE_LEFT = at.TEMPORARY + 20
+_PIECE_MULTIPLIER = at.TEMPORARY + 21
+_PIECE_LIMIT = at.TEMPORARY + 22
+_PIECE_LOCAL_ORIGIN = at.TEMPORARY + 23
+_PIECE_SYSTEMIC_ORIGIN = at.TEMPORARY + 24
+_PIECE_USED = at.TEMPORARY + 25
+_PIECE_NEXT_OWN = at.TEMPORARY + 26
+_PIECE_AFTER = at.TEMPORARY + 27
+_PIECE_RATE = at.TEMPORARY + 28
+_PIECE_SPEED = at.TEMPORARY + 29
+_PIECE_END = at.TEMPORARY + 30
+_LAST_TIME = at.TEMPORARY + 31
+_LAST_OWN = at.TEMPORARY + 32
+_LAST_SPEED = at.TEMPORARY + 33
+_LAST_END = at.TEMPORARY + 34
+_LAST_REACHED = at.TEMPORARY + 35
+_ANSWER = at.TEMPORARY + 36
+_ANSWER_OWN = at.TEMPORARY + 37
 
 
 @inline
@@ -258,6 +279,137 @@ def _inverse(space, family, p0, p1, cure, offset, knots, source, target, count):
 
 
 @inline
+def _steps_now(reals, integers, effects, draw, i):
+    """Return (rate, speed, end) of the piece in force for place i of the piecewise rows, both slots together."""
+    time = reals[_PIECE_TIME, i]
+    local = integers[at.PIECE_LOCAL, i]
+    systemic = integers[at.PIECE_SYSTEMIC, i]
+    # An effect comes with the bit that says whether its steps after stopping apply; -1 shifts to -1.
+    rate, speed, end = step_at(effects, draw, local >> 1, local & 1, reals[_PIECE_LOCAL_ORIGIN, i], time)
+    rate2, speed2, end2 = step_at(effects, draw, systemic >> 1, systemic & 1, reals[_PIECE_SYSTEMIC_ORIGIN, i], time)
+    return reals[_PIECE_MULTIPLIER, i] * rate * rate2, speed * speed2, min(end, end2)
+
+
+@inline
+def _lay_pieces(model, draw, transition, seen, reals, integers, p, i, time, own, left, multiplier):
+    """Put patient p at place i of the piecewise rows; `seen` picks the treatments last looked at."""
+    local, local_off, local_origin, systemic, systemic_off, systemic_origin = _slots(
+        model, draw, transition, seen, reals, integers, p
+    )
+    integers[at.PIECE_LOCAL, i] = 2 * local + local_off if local >= 0 else np.int64(-1)
+    integers[at.PIECE_SYSTEMIC, i] = 2 * systemic + systemic_off if systemic >= 0 else np.int64(-1)
+    reals[_PIECE_LOCAL_ORIGIN, i] = local_origin
+    reals[_PIECE_SYSTEMIC_ORIGIN, i] = systemic_origin
+    reals[_PIECE_TIME, i] = time
+    reals[_PIECE_OWN, i] = own
+    reals[_PIECE_LEFT, i] = left
+    reals[_PIECE_MULTIPLIER, i] = multiplier
+
+
+@inline
+def _move_piece(reals, integers, source, target):
+    """Move what goes on from one place of the piecewise rows to another."""
+    integers[at.PIECE_OF, target] = integers[at.PIECE_OF, source]
+    integers[at.PIECE_LOCAL, target] = integers[at.PIECE_LOCAL, source]
+    integers[at.PIECE_SYSTEMIC, target] = integers[at.PIECE_SYSTEMIC, source]
+    reals[_PIECE_LOCAL_ORIGIN, target] = reals[_PIECE_LOCAL_ORIGIN, source]
+    reals[_PIECE_SYSTEMIC_ORIGIN, target] = reals[_PIECE_SYSTEMIC_ORIGIN, source]
+    reals[_PIECE_MULTIPLIER, target] = reals[_PIECE_MULTIPLIER, source]
+    reals[_PIECE_TIME, target] = reals[_PIECE_END, source]
+    reals[_PIECE_OWN, target] = reals[_PIECE_NEXT_OWN, source]
+    reals[_PIECE_USED, target] = reals[_PIECE_AFTER, source]
+
+
+@part("i8(i8,i8,i8,i8,f8,f8,f8,i8,i8,f8)")
+def _solve_pieces(space, draw, count, family, p0, p1, cure, offset, knots, horizon):
+    """When the thresholds in row _PIECE_LEFT are reached, from _PIECE_TIME and own time _PIECE_OWN on, into row _ANSWER.
+
+    All patients go from piece to piece of their effects together; who reaches the threshold drops out. Infinite if it
+    never is reached, or only in a piece that begins after the horizon.
+    """
+    reals = reals2(space, at.A_REALS)
+    integers = integers2(space, at.A_INTEGERS)
+    effects = reals3(space, at.A_EFFECTS)
+    for i in range(count):
+        reals[_ANSWER, i] = np.inf
+        integers[at.PIECE_OF, i] = i
+    _cumulative(space, family, p0, p1, cure, offset, knots, _PIECE_OWN, _PIECE_USED, count)
+    active = count
+    while active > 0:
+        for i in range(active):
+            rate, speed, end = _steps_now(reals, integers, effects, draw, i)
+            own = reals[_PIECE_OWN, i]
+            reals[_PIECE_RATE, i] = rate
+            reals[_PIECE_SPEED, i] = speed
+            reals[_PIECE_END, i] = end
+            reals[_PIECE_NEXT_OWN, i] = own if end == np.inf else own + speed * (end - reals[_PIECE_TIME, i])
+        _cumulative(space, family, p0, p1, cure, offset, knots, _PIECE_NEXT_OWN, _PIECE_AFTER, active)
+        finished = 0
+        going = 0
+        for i in range(active):
+            rate = reals[_PIECE_RATE, i]
+            left = reals[_PIECE_LEFT, i]
+            end = reals[_PIECE_END, i]
+            spent = rate * (reals[_PIECE_AFTER, i] - reals[_PIECE_USED, i])
+            able = rate > 0.0 and reals[_PIECE_SPEED, i] > 0.0
+            if end == np.inf or (spent >= left and able):
+                integers[at.PIECE_LAST, finished] = integers[at.PIECE_OF, i]
+                reals[_LAST_TIME, finished] = reals[_PIECE_TIME, i]
+                reals[_LAST_OWN, finished] = reals[_PIECE_OWN, i]
+                reals[_LAST_SPEED, finished] = reals[_PIECE_SPEED, i] if able else 0.0
+                reals[_LAST_END, finished] = end
+                reals[_LAST_REACHED, finished] = left / rate + reals[_PIECE_USED, i] if able else np.inf
+                finished += 1
+            elif end < horizon:
+                reals[_PIECE_LEFT, going] = left - spent
+                _move_piece(reals, integers, i, going)
+                going += 1
+        if finished > 0:
+            _inverse(space, family, p0, p1, cure, offset, knots, _LAST_REACHED, _LAST_REACHED, finished)
+            for i in range(finished):
+                if reals[_LAST_SPEED, i] > 0.0:
+                    wait = max(reals[_LAST_REACHED, i] - reals[_LAST_OWN, i], 0.0) / reals[_LAST_SPEED, i]
+                    reals[_ANSWER, integers[at.PIECE_LAST, i]] = min(reals[_LAST_TIME, i] + wait, reals[_LAST_END, i])
+        active = going
+    return 0
+
+
+@part("i8(i8,i8,i8,i8,f8,f8,f8,i8,i8)")
+def _spend_pieces(space, draw, count, family, p0, p1, cure, offset, knots):
+    """Hazard consumed from _PIECE_TIME to _PIECE_LIMIT into row _ANSWER, and the own time reached into _ANSWER_OWN."""
+    reals = reals2(space, at.A_REALS)
+    integers = integers2(space, at.A_INTEGERS)
+    effects = reals3(space, at.A_EFFECTS)
+    active = 0
+    for i in range(count):
+        reals[_ANSWER, i] = 0.0
+        reals[_ANSWER_OWN, i] = reals[_PIECE_OWN, i]
+        integers[at.PIECE_OF, i] = i
+    _cumulative(space, family, p0, p1, cure, offset, knots, _PIECE_OWN, _PIECE_USED, count)
+    active = count
+    while active > 0:
+        for i in range(active):
+            rate, speed, end = _steps_now(reals, integers, effects, draw, i)
+            limit = reals[_PIECE_LIMIT, integers[at.PIECE_OF, i]]
+            end = max(min(end, limit), reals[_PIECE_TIME, i])
+            reals[_PIECE_RATE, i] = rate
+            reals[_PIECE_END, i] = end
+            reals[_PIECE_NEXT_OWN, i] = reals[_PIECE_OWN, i] + speed * (end - reals[_PIECE_TIME, i])
+        _cumulative(space, family, p0, p1, cure, offset, knots, _PIECE_NEXT_OWN, _PIECE_AFTER, active)
+        going = 0
+        for i in range(active):
+            place = integers[at.PIECE_OF, i]
+            spent = reals[_PIECE_RATE, i] * (reals[_PIECE_AFTER, i] - reals[_PIECE_USED, i])
+            reals[_ANSWER, place] = reals[_ANSWER, place] + spent
+            reals[_ANSWER_OWN, place] = reals[_PIECE_NEXT_OWN, i]
+            if reals[_PIECE_END, i] < reals[_PIECE_LIMIT, place]:
+                _move_piece(reals, integers, i, going)
+                going += 1
+        active = going
+    return 0
+
+
+@inline
 def _stratum(model, transition, attributes, reals, p):
     """Level of the strata attribute, kept within the hazards there are."""
     strata = model.transitions[transition, at.TRANSITION_STRATA]
@@ -325,7 +477,7 @@ def _fresh_times(space, draw, node, count, attributes, patient0, luck, k0, k1, h
             )
         for k in range(count):
             reals[_WORK, k] = -log_(reals[_WORK, k])
-        if keep:
+        if keep or has_effect:
             for k in range(count):
                 reals[_THRESHOLD, k] = reals[_WORK, k]
                 reals[_OLD_RATE, k] = reals[_MULTIPLIER, k]
@@ -388,21 +540,22 @@ def _fresh_times(space, draw, node, count, attributes, patient0, luck, k0, k1, h
                 for k in range(count):
                     if reals[by, lists[at.LIST, k]] >= stratum:
                         reals[_LATENT, k] = reals[_TIME, k] + reals[_OTHER, k]
-        for i in range(stepped):
-            k = integers[at.SOLVED, i]
-            p = lists[at.LIST, k]
-            local, local_off, local_origin, systemic, systemic_off, systemic_origin = _slots(
-                model, draw, transition, False, reals, integers, p
-            )
-            family, p0, p1, cure, offset, knots = _hazard(
-                model, first_hazard + _stratum(model, transition, attributes, reals, p), draw
-            )
-            u = uniform(lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1)
-            reals[_LATENT, k] = solve_under_effects(
-                -log_(u), reals[_MULTIPLIER, k], reals[_TIME, k], 0.0 if clock == at.CLOCK_STATE else reals[_OWN, k],
-                local, local_off, local_origin, systemic, systemic_off, systemic_origin, model.effects, draw, family, p0,
-                p1, cure, model.tables, offset, knots, horizon,
-            )  # fmt: skip
+            chosen = 0
+            for i in range(stepped):
+                k = integers[at.SOLVED, i]
+                p = lists[at.LIST, k]
+                if _stratum(model, transition, attributes, reals, p) == stratum:
+                    own = 0.0 if clock == at.CLOCK_STATE else reals[_OWN, k]
+                    _lay_pieces(
+                        model, draw, transition, False, reals, integers, p, chosen, reals[_TIME, k], own,
+                        reals[_THRESHOLD, k], reals[_MULTIPLIER, k],
+                    )  # fmt: skip
+                    integers[at.PIECE_AT, chosen] = k
+                    chosen += 1
+            if chosen > 0:
+                _solve_pieces(space, draw, chosen, family, p0, p1, cure, offset, knots, horizon)
+                for i in range(chosen):
+                    reals[_LATENT, integers[at.PIECE_AT, i]] = reals[_ANSWER, i]
         if keep:
             for k in range(count):
                 p = lists[at.LIST, k]
@@ -466,188 +619,192 @@ def _kept_times(space, draw, node, begins, changed, count, attributes, patient0,
         depends = columns[transition, at.TRANSITION_DEPENDS]
         everyone = begins == 1 or columns[transition, at.TRANSITION_TIMED] == 1
         looked_at = count if everyone else changed
-        looked = 0
-        for k in range(looked_at):
-            p = lists[at.LIST, k]
-            lists[at.LOOKED, looked] = p
-            looked += 1 if everyone or (integers[at.CHANGED, p] & depends) != 0 else 0
-        if looked == 0:
-            continue
         purpose = np.uint64(columns[transition, at.TRANSITION_PURPOSE])
         clock = columns[transition, at.TRANSITION_CLOCK]
         place = columns[transition, at.TRANSITION_STORE]
         record = size[at.SIZE_RECORDS] + at.KEPT * place
         has_effect = columns[transition, at.TRANSITION_HAS_EFFECT] == 1
         strata = columns[transition, at.TRANSITION_STRATA]
-        _multipliers(space, model, draw, node, transition, reals, at.LOOKED, looked, attributes, patient0, luck, k0, k1)
-        solved = 0
-        for k in range(looked):
-            p = lists[at.LOOKED, k]
-            now = reals[at.NOW, p]
-            latent = kept[p, place]
-            multiplier = reals[_MULTIPLIER, k]
-            if multiplier != multiplier:
-                kept[p, place] = multiplier
+        for stratum in range(strata):
+            looked = 0
+            for k in range(looked_at):
+                p = lists[at.LIST, k]
+                lists[at.LOOKED, looked] = p
+                looked += 1 if everyone or (integers[at.CHANGED, p] & depends) != 0 else 0
+            if strata > 1:
+                inside = 0
+                for k in range(looked):
+                    p = lists[at.LOOKED, k]
+                    lists[at.LOOKED, inside] = p
+                    inside += 1 if _stratum(model, transition, attributes, reals, p) == stratum else 0
+                looked = inside
+            if looked == 0:
                 continue
-            fired = (not life) and integers[at.FIRED, p] == place
-            undrawn = life and kept[p, record + at.KEPT_THRESHOLD] != kept[p, record + at.KEPT_THRESHOLD]
-            moved = False
-            if not fired and not undrawn:
-                if latent <= now:
+            _multipliers(
+                space, model, draw, node, transition, reals, at.LOOKED, looked, attributes, patient0, luck, k0, k1
+            )
+            solved = 0
+            spending = 0
+            solving = 0
+            for k in range(looked):
+                p = lists[at.LOOKED, k]
+                now = reals[at.NOW, p]
+                latent = kept[p, place]
+                multiplier = reals[_MULTIPLIER, k]
+                if multiplier != multiplier:
+                    kept[p, place] = multiplier
                     continue
-                moved = (clock == at.CLOCK_LOCAL and reals[at.LOCAL_START, p] != reals[at.SEEN_LOCAL_START, p]) or (
-                    clock == at.CLOCK_SYSTEMIC and reals[at.SYSTEMIC_START, p] != reals[at.SEEN_SYSTEMIC_START, p]
-                )
-            rate = multiplier
-            speed = 1.0
-            was_stepped = False
-            stepped = False
-            local = np.int64(-1)
-            local_off = np.int64(0)
-            local_origin = 0.0
-            systemic = np.int64(-1)
-            systemic_off = np.int64(0)
-            systemic_origin = 0.0
-            if has_effect:
-                local, local_off, local_origin, systemic, systemic_off, systemic_origin = _slots(
-                    model, draw, transition, False, reals, integers, p
-                )
-                rate1, speed1, end1 = step_at(model.effects, draw, local, local_off, local_origin, now)
-                rate2, speed2, end2 = step_at(model.effects, draw, systemic, systemic_off, systemic_origin, now)
-                stepped = end1 < np.inf or end2 < np.inf
-                rate = multiplier * rate1 * rate2
-                speed = speed1 * speed2
-                was_stepped = kept[p, record + at.KEPT_SPEED] != kept[p, record + at.KEPT_SPEED]
-            if not (fired or undrawn or moved):
-                if stepped or was_stepped:
-                    old_local, old_local_off, old_local_origin, old_systemic, old_systemic_off, old_systemic_origin = (
-                        _slots(model, draw, transition, True, reals, integers, p)
-                    )
-                    if (
-                        multiplier == kept[p, record + at.KEPT_MULTIPLIER]
-                        and local == old_local
-                        and systemic == old_systemic
-                        and (local < 0 or (local_off == old_local_off and local_origin == old_local_origin))
-                        and (
-                            systemic < 0
-                            or (systemic_off == old_systemic_off and systemic_origin == old_systemic_origin)
-                        )
-                    ):
+                fired = (not life) and integers[at.FIRED, p] == place
+                undrawn = life and kept[p, record + at.KEPT_THRESHOLD] != kept[p, record + at.KEPT_THRESHOLD]
+                moved = False
+                if not fired and not undrawn:
+                    if latent <= now:
                         continue
-                elif rate == kept[p, record + at.KEPT_RATE] and speed == kept[p, record + at.KEPT_SPEED]:
-                    kept[p, record + at.KEPT_MULTIPLIER] = multiplier
-                    continue
-            own = kept[p, record + at.KEPT_OWN_TIME]
-            threshold = kept[p, record + at.KEPT_THRESHOLD]
-            since = kept[p, record + at.KEPT_SINCE]
-            if undrawn:
-                own = _own_time(clock, p, reals, now, age_row)
-                since = now
-                threshold = -log_(_draw(patient0 + p, luck, purpose, _ZERO, _ZERO, k0, k1))
-            elif fired:
-                firings = kept[p, record + at.KEPT_FIRINGS]
-                if firings >= at.MOST_FIRINGS:
-                    return np.int64(p)
-                entry_number = np.uint64(integers[at.INTEGERS + node, p] - 1)
-                threshold = -log_(_draw(patient0 + p, luck, purpose, entry_number, np.uint64(firings), k0, k1))
-            renewed = np.nan
-            if clock == at.CLOCK_LOCAL and reals[at.LOCAL_START, p] != reals[at.SEEN_LOCAL_START, p]:
-                renewed = now - reals[at.LOCAL_START, p]
-            if clock == at.CLOCK_SYSTEMIC and reals[at.SYSTEMIC_START, p] != reals[at.SEEN_SYSTEMIC_START, p]:
-                renewed = now - reals[at.SYSTEMIC_START, p]
-            kept[p, record + at.KEPT_SINCE] = now
-            kept[p, record + at.KEPT_MULTIPLIER] = multiplier
-            if not (stepped or was_stepped or strata > 1):
+                    moved = (clock == at.CLOCK_LOCAL and reals[at.LOCAL_START, p] != reals[at.SEEN_LOCAL_START, p]) or (
+                        clock == at.CLOCK_SYSTEMIC and reals[at.SYSTEMIC_START, p] != reals[at.SEEN_SYSTEMIC_START, p]
+                    )
+                rate = multiplier
+                speed = 1.0
+                was_stepped = False
+                stepped = False
+                local = np.int64(-1)
+                local_off = np.int64(0)
+                local_origin = 0.0
+                systemic = np.int64(-1)
+                systemic_off = np.int64(0)
+                systemic_origin = 0.0
+                if has_effect:
+                    local, local_off, local_origin, systemic, systemic_off, systemic_origin = _slots(
+                        model, draw, transition, False, reals, integers, p
+                    )
+                    rate1, speed1, end1 = step_at(model.effects, draw, local, local_off, local_origin, now)
+                    rate2, speed2, end2 = step_at(model.effects, draw, systemic, systemic_off, systemic_origin, now)
+                    stepped = end1 < np.inf or end2 < np.inf
+                    rate = multiplier * rate1 * rate2
+                    speed = speed1 * speed2
+                    was_stepped = kept[p, record + at.KEPT_SPEED] != kept[p, record + at.KEPT_SPEED]
+                if not (fired or undrawn or moved):
+                    if stepped or was_stepped:
+                        (
+                            old_local,
+                            old_local_off,
+                            old_local_origin,
+                            old_systemic,
+                            old_systemic_off,
+                            old_systemic_origin,
+                        ) = _slots(model, draw, transition, True, reals, integers, p)
+                        if (
+                            multiplier == kept[p, record + at.KEPT_MULTIPLIER]
+                            and local == old_local
+                            and systemic == old_systemic
+                            and (local < 0 or (local_off == old_local_off and local_origin == old_local_origin))
+                            and (
+                                systemic < 0
+                                or (systemic_off == old_systemic_off and systemic_origin == old_systemic_origin)
+                            )
+                        ):
+                            continue
+                    elif rate == kept[p, record + at.KEPT_RATE] and speed == kept[p, record + at.KEPT_SPEED]:
+                        kept[p, record + at.KEPT_MULTIPLIER] = multiplier
+                        continue
+                own = kept[p, record + at.KEPT_OWN_TIME]
+                threshold = kept[p, record + at.KEPT_THRESHOLD]
+                since = kept[p, record + at.KEPT_SINCE]
+                if undrawn:
+                    own = _own_time(clock, p, reals, now, age_row)
+                    since = now
+                    threshold = -log_(_draw(patient0 + p, luck, purpose, _ZERO, _ZERO, k0, k1))
+                elif fired:
+                    firings = kept[p, record + at.KEPT_FIRINGS]
+                    if firings >= at.MOST_FIRINGS:
+                        return np.int64(p)
+                    entry_number = np.uint64(integers[at.INTEGERS + node, p] - 1)
+                    threshold = -log_(_draw(patient0 + p, luck, purpose, entry_number, np.uint64(firings), k0, k1))
+                renewed = np.nan
+                if clock == at.CLOCK_LOCAL and reals[at.LOCAL_START, p] != reals[at.SEEN_LOCAL_START, p]:
+                    renewed = now - reals[at.LOCAL_START, p]
+                if clock == at.CLOCK_SYSTEMIC and reals[at.SYSTEMIC_START, p] != reals[at.SEEN_SYSTEMIC_START, p]:
+                    renewed = now - reals[at.SYSTEMIC_START, p]
+                kept[p, record + at.KEPT_SINCE] = now
+                kept[p, record + at.KEPT_MULTIPLIER] = multiplier
                 integers[at.SOLVED, solved] = np.int64(p)
                 reals[_OLD_OWN, solved] = own
-                reals[_MOVE, solved] = 0.0 if undrawn else kept[p, record + at.KEPT_SPEED] * (now - since)
+                reals[_MOVE, solved] = (
+                    0.0 if undrawn or was_stepped else kept[p, record + at.KEPT_SPEED] * (now - since)
+                )
                 reals[_OLD_RATE, solved] = 0.0 if undrawn or fired else kept[p, record + at.KEPT_RATE]
                 reals[_THRESHOLD, solved] = threshold
-                reals[_RATE, solved] = rate
-                reals[_NEW_SPEED, solved] = speed
+                reals[_RATE, solved] = multiplier if stepped else rate
+                reals[_NEW_SPEED, solved] = np.nan if stepped else speed
                 reals[_NEW_OWN, solved] = renewed
                 reals[_SINCE, solved] = now
+                if was_stepped and not undrawn:
+                    _lay_pieces(
+                        model, draw, transition, True, reals, integers, p, spending, since, own, 0.0,
+                        kept[p, record + at.KEPT_RATE],
+                    )  # fmt: skip
+                    reals[_PIECE_LIMIT, spending] = now
+                    integers[at.PIECE_AT, spending] = solved
+                    spending += 1
+                if stepped:
+                    solving += 1
                 solved += 1
+            if solved == 0:
                 continue
             family, p0, p1, cure, offset, knots = _hazard(
-                model,
-                columns[transition, at.TRANSITION_HAZARD] + _stratum(model, transition, attributes, reals, p),
-                draw,
+                model, columns[transition, at.TRANSITION_HAZARD] + stratum, draw
             )
-            spent = 0.0
-            if was_stepped:
-                old_local, old_local_off, old_local_origin, old_systemic, old_systemic_off, old_systemic_origin = (
-                    _slots(model, draw, transition, True, reals, integers, p)
-                )
-                spent, own = spend_under_effects(
-                    since, now, kept[p, record + at.KEPT_RATE], own, old_local, old_local_off, old_local_origin,
-                    old_systemic, old_systemic_off, old_systemic_origin, model.effects, draw, family, p0, p1, cure,
-                    model.tables, offset, knots,
-                )  # fmt: skip
-            elif not undrawn:
-                used = cumulative(family, p0, p1, cure, model.tables, offset, knots, own)
-                own = own + kept[p, record + at.KEPT_SPEED] * (now - since)
-                after = cumulative(family, p0, p1, cure, model.tables, offset, knots, own)
-                spent = kept[p, record + at.KEPT_RATE] * (after - used)
-            if not (undrawn or fired):
-                threshold = max(threshold - spent, 0.0)
-            if renewed == renewed:
-                own = renewed
-            if stepped:
-                rate = multiplier
-                speed = np.nan
-                latent = solve_under_effects(
-                    threshold, multiplier, now, own, local, local_off, local_origin, systemic, systemic_off,
-                    systemic_origin, model.effects, draw, family, p0, p1, cure, model.tables, offset, knots, horizon,
-                )  # fmt: skip
-            else:
-                used = cumulative(family, p0, p1, cure, model.tables, offset, knots, own)
-                reached = inverse(
-                    family,
-                    p0,
-                    p1,
-                    cure,
-                    model.tables,
-                    offset,
-                    knots,
-                    used + (threshold / rate if rate > 0.0 else np.inf),
-                )
-                latent = now + (max(reached - own, 0.0) / speed if speed > 0.0 else np.inf)
-            kept[p, place] = latent
-            kept[p, record + at.KEPT_THRESHOLD] = threshold
-            kept[p, record + at.KEPT_OWN_TIME] = own
-            kept[p, record + at.KEPT_RATE] = rate
-            kept[p, record + at.KEPT_SPEED] = speed
-        if solved == 0:
-            continue
-        family, p0, p1, cure, offset, knots = _hazard(model, columns[transition, at.TRANSITION_HAZARD], draw)
-        _cumulative(space, family, p0, p1, cure, offset, knots, _OLD_OWN, _USED, solved)
-        for i in range(solved):
-            reals[_OWN, i] = reals[_OLD_OWN, i] + reals[_MOVE, i]
-        _cumulative(space, family, p0, p1, cure, offset, knots, _OWN, _WORK, solved)
-        for i in range(solved):
-            spent = reals[_OLD_RATE, i] * (reals[_WORK, i] - reals[_USED, i])
-            left = max(reals[_THRESHOLD, i] - spent, 0.0)
-            reals[_THRESHOLD, i] = reals[_THRESHOLD, i] if reals[_OLD_RATE, i] == 0.0 else left
-        if clock == at.CLOCK_LOCAL or clock == at.CLOCK_SYSTEMIC:
+            _cumulative(space, family, p0, p1, cure, offset, knots, _OLD_OWN, _USED, solved)
             for i in range(solved):
-                reals[_OWN, i] = reals[_NEW_OWN, i] if reals[_NEW_OWN, i] == reals[_NEW_OWN, i] else reals[_OWN, i]
+                reals[_OWN, i] = reals[_OLD_OWN, i] + reals[_MOVE, i]
             _cumulative(space, family, p0, p1, cure, offset, knots, _OWN, _WORK, solved)
-        for i in range(solved):
-            reals[_WORK, i] = reals[_WORK, i] + (
-                reals[_THRESHOLD, i] / reals[_RATE, i] if reals[_RATE, i] > 0.0 else np.inf
-            )
-        _inverse(space, family, p0, p1, cure, offset, knots, _WORK, _OTHER, solved)
-        for i in range(solved):
-            reals[_OTHER, i] = max(reals[_OTHER, i] - reals[_OWN, i], 0.0) / reals[_NEW_SPEED, i]
-            reals[_OTHER, i] = reals[_OTHER, i] if reals[_NEW_SPEED, i] > 0.0 else np.inf
-        for i in range(solved):
-            p = integers[at.SOLVED, i]
-            kept[p, place] = reals[_SINCE, i] + reals[_OTHER, i]
-            kept[p, record + at.KEPT_THRESHOLD] = reals[_THRESHOLD, i]
-            kept[p, record + at.KEPT_OWN_TIME] = reals[_OWN, i]
-            kept[p, record + at.KEPT_RATE] = reals[_RATE, i]
-            kept[p, record + at.KEPT_SPEED] = reals[_NEW_SPEED, i]
+            for i in range(solved):
+                spent = reals[_OLD_RATE, i] * (reals[_WORK, i] - reals[_USED, i])
+                left = max(reals[_THRESHOLD, i] - spent, 0.0)
+                reals[_LATENT, i] = reals[_THRESHOLD, i]
+                reals[_THRESHOLD, i] = reals[_THRESHOLD, i] if reals[_OLD_RATE, i] == 0.0 else left
+            renews = clock == at.CLOCK_LOCAL or clock == at.CLOCK_SYSTEMIC
+            if spending > 0:
+                _spend_pieces(space, draw, spending, family, p0, p1, cure, offset, knots)
+                for i in range(spending):
+                    k = integers[at.PIECE_AT, i]
+                    reals[_OWN, k] = reals[_ANSWER_OWN, i]
+                    if reals[_OLD_RATE, k] != 0.0:
+                        reals[_THRESHOLD, k] = max(reals[_LATENT, k] - reals[_ANSWER, i], 0.0)
+            if renews or spending > 0:
+                for i in range(solved):
+                    reals[_OWN, i] = reals[_NEW_OWN, i] if reals[_NEW_OWN, i] == reals[_NEW_OWN, i] else reals[_OWN, i]
+                _cumulative(space, family, p0, p1, cure, offset, knots, _OWN, _WORK, solved)
+            for i in range(solved):
+                reals[_WORK, i] = reals[_WORK, i] + (
+                    reals[_THRESHOLD, i] / reals[_RATE, i] if reals[_RATE, i] > 0.0 else np.inf
+                )
+            _inverse(space, family, p0, p1, cure, offset, knots, _WORK, _OTHER, solved)
+            for i in range(solved):
+                reals[_OTHER, i] = max(reals[_OTHER, i] - reals[_OWN, i], 0.0) / reals[_NEW_SPEED, i]
+                reals[_OTHER, i] = reals[_OTHER, i] if reals[_NEW_SPEED, i] > 0.0 else np.inf
+            for i in range(solved):
+                reals[_OTHER, i] = reals[_SINCE, i] + reals[_OTHER, i]
+            if solving > 0:
+                chosen = 0
+                for i in range(solved):
+                    if reals[_NEW_SPEED, i] != reals[_NEW_SPEED, i]:
+                        _lay_pieces(
+                            model, draw, transition, False, reals, integers, integers[at.SOLVED, i], chosen,
+                            reals[_SINCE, i], reals[_OWN, i], reals[_THRESHOLD, i], reals[_RATE, i],
+                        )  # fmt: skip
+                        integers[at.PIECE_AT, chosen] = i
+                        chosen += 1
+                _solve_pieces(space, draw, chosen, family, p0, p1, cure, offset, knots, horizon)
+                for i in range(chosen):
+                    reals[_OTHER, integers[at.PIECE_AT, i]] = reals[_ANSWER, i]
+            for i in range(solved):
+                p = integers[at.SOLVED, i]
+                kept[p, place] = reals[_OTHER, i]
+                kept[p, record + at.KEPT_THRESHOLD] = reals[_THRESHOLD, i]
+                kept[p, record + at.KEPT_OWN_TIME] = reals[_OWN, i]
+                kept[p, record + at.KEPT_RATE] = reals[_RATE, i]
+                kept[p, record + at.KEPT_SPEED] = reals[_NEW_SPEED, i]
     return np.int64(-1)
 
 

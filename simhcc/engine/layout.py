@@ -305,7 +305,7 @@ VISIT_BEGAN = 14
 VISIT_LOCAL_START = 15
 VISIT_SYSTEMIC_START = 16
 TEMPORARY = 17
-TEMPORARIES = 18
+TEMPORARIES = 38
 REALS = TEMPORARY + TEMPORARIES
 """rows before the registers, the origins of scheduled events and the attributes"""
 
@@ -347,7 +347,14 @@ CHANGED = 17
 """what times may depend on and has changed since they were last solved: see CHANGED_*"""
 SOLVED = 18
 """patients whose times are solved together"""
-INTEGERS = 19
+PIECE_OF = 19
+"""of those who go from piece to piece of an effect: their place in the list that was handed over"""
+PIECE_LOCAL = 20
+PIECE_SYSTEMIC = 21
+"""twice the effect, plus 1 where its steps after stopping apply; -1 for none"""
+PIECE_LAST = 22
+PIECE_AT = 23
+INTEGERS = 24
 """rows before the entry counts by node, and for each scheduled event its counter and its firings in the running stay"""
 
 # Rows of the lists of patients, before the queues (entering by node, then staying by node).

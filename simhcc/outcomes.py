@@ -19,6 +19,7 @@ from simhcc.engine.arithmetic import exp_
 from simhcc.engine.compiled import inline, part
 from simhcc.engine.directory import (
     Spaces,
+    counts2,
     counts4,
     directory,
     each_of,
@@ -113,7 +114,7 @@ class Work(NamedTuple):
     weights: Floats
     """(groups, block): discount factor at the end of the patient's last visit"""
     totals: Floats
-    """(3 x channels, block): from rates, from administrations, from marks and deaths; apart, so that the order in which a
+    """(block, 3 x channels), since a visit adds to many of a patient's: from rates, from administrations, from marks and deaths; apart, so that the order in which a
     patient's sums are added never depends on when a buffer was full"""
     ended: Floats
     """(block,): end of the history"""
@@ -129,8 +130,8 @@ class Work(NamedTuple):
     """(leaves x LANES, groups, slots)"""
     quantities: Floats
     """(leaves, terms)"""
-    marked: Floats
-    """(marks, block)"""
+    marked: NDArray[np.uint16]
+    """(marks, block): times each mark was made; a life has at most MOST_EVENTS of them"""
     values: Floats
     """(strategies, columns, block)"""
     slot_of: Ints
@@ -174,7 +175,7 @@ def _work_of(space):  # type: ignore[no-untyped-def]
         integers2(space, at.A_MARK_INTEGERS), integers1(space, at.A_CONTROL), reals2(space, _WORK),
         reals2(space, _WORK + 1), reals2(space, _WORK + 2), reals2(space, _WORK + 3), reals1(space, _WORK + 4),
         integers1(space, _WORK + 5), reals2(space, _WORK + 6), reals2(space, _WORK + 7), reals2(space, _WORK + 8),
-        reals3(space, _WORK + 9), reals2(space, _WORK + 10), reals2(space, _WORK + 11), reals3(space, _WORK + 12),
+        reals3(space, _WORK + 9), reals2(space, _WORK + 10), counts2(space, _WORK + 11), reals3(space, _WORK + 12),
         integers1(space, _WORK + 13),
         integers1(space, _WORK + 14),
     )  # fmt: skip
@@ -324,15 +325,15 @@ def absorb(space, draw, first, strategy):  # type: ignore[no-untyped-def]
                 work.months[group, i] = months
             place = (p >> np.uint64(10)) * np.uint64(LANES) + (p & np.uint64(LANES - 1))
             work.durations[place, group, slot] += months
-            work.totals[one, p] += work.rates[one, slot] * months
+            work.totals[p, one] += work.rates[one, slot] * months
             if other >= 0:
-                work.totals[other, p] += work.rates[other, slot] * months
+                work.totals[p, other] += work.rates[other, slot] * months
         for channel in range(other + 1, channels):
             if other >= 0 and rewards.channel_group[channel] == group and rewards.channel_rated[channel] == 1:
                 for i in range(visits):
                     p = np.uint64(work.visit_integers[at.VISIT_PATIENT, i])
                     slot = np.uint64(work.visit_integers[at.VISIT_SLOT, i])
-                    work.totals[channel, p] += work.rates[channel, slot] * work.months[group, i]
+                    work.totals[p, channel] += work.rates[channel, slot] * work.months[group, i]
     if traced == 1:
         top = float(grid + 1)
         for i in range(visits):
@@ -369,12 +370,13 @@ def absorb(space, draw, first, strategy):  # type: ignore[no-untyped-def]
                         if rewards.administrations[row, 4] >= 0:
                             number = number * cohort[rewards.administrations[row, 4], first + p]
                         work.quantities[p >> 10, term] += number
-                        work.totals[channels + channel, p] += rewards.numbers[draw, rewards.terms[term, 1]] * number
+                        work.totals[p, channels + channel] += rewards.numbers[draw, rewards.terms[term, 1]] * number
     for i in range(work.control[at.CONTROL_MARKS]):
-        p = work.mark_integers[at.MARK_PATIENT, i]
+        p = np.uint64(work.mark_integers[at.MARK_PATIENT, i])
+        column = np.uint64(first) + p
         mark = work.mark_integers[at.MARK_NAME, i]
         time = work.mark_reals[i]
-        work.marked[mark, p] += 1.0
+        work.marked[mark, p] += np.uint16(1)
         if rewards.end_mark[mark] == 1:
             work.ended[p] = time
             work.died[p] = 1
@@ -405,12 +407,12 @@ def absorb(space, draw, first, strategy):  # type: ignore[no-untyped-def]
                 end = time + rewards.numbers[draw, rewards.mark_rewards[row, 1]]
                 number = 0.0
                 if end > begin:
-                    number = _weighted_months(rewards, draw, group, rate, begin, end, cohort, first + p)
+                    number = _weighted_months(rewards, draw, group, rate, begin, end, cohort, column)
                     work.intervals[interval, p] = end
             if rewards.mark_rewards[row, 2] >= 0:
-                number = number * cohort[rewards.mark_rewards[row, 2], first + p]
-            work.quantities[p >> 10, term] += number
-            work.totals[2 * channels + channel, p] += rewards.numbers[draw, rewards.terms[term, 1]] * number
+                number = number * cohort[rewards.mark_rewards[row, 2], column]
+            work.quantities[p >> np.uint64(10), term] += number
+            work.totals[p, 2 * channels + channel] += rewards.numbers[draw, rewards.terms[term, 1]] * number
     work.control[at.CONTROL_VISITS] = 0
     work.control[at.CONTROL_MARKS] = 0
     return at.OK
@@ -423,9 +425,9 @@ def _begin(space, draw, count, horizon):  # type: ignore[no-untyped-def]
     rewards = _rewards_of(space)
     work = _work_of(space)
     channels = rewards.channel_group.shape[0]
-    for channel in range(3 * channels):
-        for k in range(count):
-            work.totals[channel, k] = 0.0
+    for k in range(count):
+        for channel in range(3 * channels):
+            work.totals[k, channel] = 0.0
     for slot in range(work.control[at.CONTROL_SLOTS]):
         work.slot_of[work.cell_of[slot]] = -1
     work.control[at.CONTROL_SLOTS] = 0
@@ -449,7 +451,7 @@ def _begin(space, draw, count, horizon):  # type: ignore[no-untyped-def]
             work.intervals[interval, k] = 0.0
     for mark in range(model.size[at.SIZE_MARKS]):
         for k in range(count):
-            work.marked[mark, k] = 0.0
+            work.marked[mark, k] = 0
     work.control[at.CONTROL_NODE] = 0
     work.control[at.CONTROL_STAYING] = 0
     work.control[at.CONTROL_VISITS] = 0
@@ -483,7 +485,7 @@ def _finish(space, draw, first, count, strategy, row, counted, horizon):  # type
                 if rewards.mark_rewards[reward, 2] >= 0:
                     number = number * cohort[rewards.mark_rewards[reward, 2], first + k]
                 work.quantities[k >> 10, term] += number
-                work.totals[2 * channels + channel, k] += rewards.numbers[draw, rewards.terms[term, 1]] * number
+                work.totals[k, 2 * channels + channel] += rewards.numbers[draw, rewards.terms[term, 1]] * number
     for reward in range(rewards.deaths.shape[0]):
         term = rewards.deaths[reward, 0]
         channel = rewards.terms[term, 0]
@@ -499,15 +501,14 @@ def _finish(space, draw, first, count, strategy, row, counted, horizon):  # type
                         rewards, draw, rewards.channel_group[channel], rate, begin, end, cohort, first + k
                     )
                     work.quantities[k >> 10, term] += number
-                    work.totals[2 * channels + channel, k] += rewards.numbers[draw, rewards.terms[term, 1]] * number
+                    work.totals[k, 2 * channels + channel] += rewards.numbers[draw, rewards.terms[term, 1]] * number
     channels = rewards.channel_group.shape[0]
-    for channel in range(channels):
-        scale = rewards.channel_scale[channel]
-        for k in range(count):
+    for k in range(count):
+        for channel in range(channels):
             total = (
-                work.totals[channel, k] + work.totals[channels + channel, k] + work.totals[2 * channels + channel, k]
+                work.totals[k, channel] + work.totals[k, channels + channel] + work.totals[k, 2 * channels + channel]
             )
-            work.values[strategy, channel, k] = total * scale
+            work.values[strategy, channel, k] = total * rewards.channel_scale[channel]
     column = channels
     grid = plan.grid[0]
     step = plan.step[0]
@@ -556,8 +557,9 @@ def _finish(space, draw, first, count, strategy, row, counted, horizon):  # type
             total = 0.0
             squares = 0.0
             for k in range(leaf * at.LEAF, end):
-                total += work.marked[mark, k]
-                squares += work.marked[mark, k] * work.marked[mark, k]
+                made = float(work.marked[mark, k])
+                total += made
+                squares += made * made
             sums.mark_counts[row + leaf, strategy, mark, 0] = total
             sums.mark_counts[row + leaf, strategy, mark, 1] = squares
     return at.OK
@@ -794,7 +796,7 @@ def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work
         rates=np.zeros((max(channels, 1), cells)),
         months=np.zeros((max(groups, 1), buffer)),
         weights=np.zeros((max(groups, 1), width)),
-        totals=np.zeros((3 * max(channels, 1), width)),
+        totals=np.zeros((width, 3 * max(channels, 1))),
         ended=np.zeros(width),
         died=np.zeros(width, dtype=np.int64),
         reached=np.zeros((max(endpoints, 1), width)),
@@ -802,7 +804,7 @@ def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work
         intervals=np.zeros((max(int(rewards.size[0]), 1), width)),
         durations=np.zeros((leaves * LANES, max(groups, 1), cells)),
         quantities=np.zeros((leaves, max(rewards.terms.shape[0], 1))),
-        marked=np.zeros((max(marks, 1), width)),
+        marked=np.zeros((max(marks, 1), width), dtype=np.uint16),
         values=np.zeros((strategies, max(columns, 1), width)),
         slot_of=np.full(cells, -1, dtype=np.int64),
         cell_of=np.zeros(cells, dtype=np.int64),

@@ -31,6 +31,9 @@ def run_program(space, program, draw, row, begin, count, attributes, node, patie
     integers = integers2(space, at.A_INTEGERS)
     lists = words2(space, at.A_LISTS)
     wrong = np.int64(-1)
+    # An index without a sign needs no look at whether it counts from the end.
+    listed = np.uint64(count)
+    first = np.uint64(begin)
     for position in range(programs[program], programs[program + 1]):
         operation = code[position, 0]
         to = at.REALS + code[position, 1]
@@ -45,29 +48,29 @@ def run_program(space, program, draw, row, begin, count, attributes, node, patie
                 reals[to, k] = value
         elif operation == at.LOAD_ATTRIBUTE:
             source = attributes + x
-            for k in range(count):
-                reals[to, k] = reals[source, lists[row, begin + k]]
+            for k in range(listed):
+                reals[to, k] = reals[source, lists[row, first + k]]
         elif operation == at.LOAD_BUILTIN:
-            for k in range(count):
-                reals[to, k] = reals[at.NOW, lists[row, begin + k]]
+            for k in range(listed):
+                reals[to, k] = reals[at.NOW, lists[row, first + k]]
             if x != at.BUILTIN_MONTHS:
                 since = at.STAY_BEGAN
                 if x == at.BUILTIN_MONTHS_ON_LOCAL:
                     since = at.LOCAL_START
                 elif x == at.BUILTIN_MONTHS_ON_SYSTEMIC:
                     since = at.SYSTEMIC_START
-                for k in range(count):
-                    reals[to, k] = reals[to, k] - reals[since, lists[row, begin + k]]
+                for k in range(listed):
+                    reals[to, k] = reals[to, k] - reals[since, lists[row, first + k]]
         elif operation == at.LOAD_RECEIVING:
             slot = at.LOCAL + x
-            for k in range(count):
-                reals[to, k] = 1.0 if integers[slot, lists[row, begin + k]] == y else 0.0
+            for k in range(listed):
+                reals[to, k] = 1.0 if integers[slot, lists[row, first + k]] == y else 0.0
         elif operation == at.LOAD_UNIFORM:
             purpose = np.uint64(x)
             entries = at.INTEGERS + node
             # Gathering apart from computing: a loop with look-ups in it would not become vector code.
-            for k in range(count):
-                p = lists[row, begin + k]
+            for k in range(listed):
+                p = lists[row, first + k]
                 patient = patient0 + p
                 entry = np.uint64(integers[entries, p] - 1)
                 lists[at.ADDRESS_PATIENT, k] = patient & np.uint64(0xFFFFFFFF)
@@ -215,8 +218,8 @@ def run_program(space, program, draw, row, begin, count, attributes, node, patie
         elif operation == at.MULTIPLY_ADD_ATTRIBUTE:
             value = numbers[draw, y]
             source = attributes + z
-            for k in range(count):
-                reals[to, k] = reals[a, k] + value * reals[source, lists[row, begin + k]]
+            for k in range(listed):
+                reals[to, k] = reals[a, k] + value * reals[source, lists[row, first + k]]
         elif operation == at.FIRST_ROW:
             number = float(y)
             waiting = 0
@@ -228,8 +231,8 @@ def run_program(space, program, draw, row, begin, count, attributes, node, patie
                 break
         elif operation == at.STORE:
             target = attributes + y
-            for k in range(count):
-                reals[target, lists[row, begin + k]] = reals[a, k]
+            for k in range(listed):
+                reals[target, lists[row, first + k]] = reals[a, k]
                 if reals[a, k] != reals[a, k]:
-                    wrong = k
+                    wrong = np.int64(k)
     return wrong

@@ -340,6 +340,8 @@ class _Body:
                 self.count(root.operands)
 
     def register(self) -> int:
+        """A register for a result. Ask before the operands are released: a loop that writes where it reads is not
+        turned into vector code."""
         if self.free:
             return self.free.pop()
         self.next += 1
@@ -408,10 +410,10 @@ class _Body:
                     if attribute.operation == "attribute" and not depends_on_patient(factor):
                         start = self.emit(one)
                         name = attribute.payload[0] if isinstance(attribute.payload, tuple) else attribute.payload
+                        register = self.register()
                         self.release(one)
                         self.release(other)
                         self.release(attribute)
-                        register = self.register()
                         code.append(
                             (
                                 at.MULTIPLY_ADD_ATTRIBUTE,
@@ -424,8 +426,8 @@ class _Body:
                         return register
         if operation == "subtract" and not depends_on_patient(operands[1]):
             left = self.emit(operands[0])
-            self.release(operands[0])
             register = self.register()
+            self.release(operands[0])
             code.append((at.ADD_N, register, left, numbers.index(-operands[1], self.place), 0))
             return register
         if len(operands) == 2:
@@ -433,8 +435,8 @@ class _Body:
                 number, other = (operands[0], operands[1]) if number_left else (operands[1], operands[0])
                 if (operation, number_left) in _WITH_NUMBER and not depends_on_patient(number):
                     source = self.emit(other)
-                    self.release(other)
                     register = self.register()
+                    self.release(other)
                     code.append(
                         (_WITH_NUMBER[operation, number_left], register, source, numbers.index(number, self.place), 0)
                     )
@@ -442,9 +444,9 @@ class _Body:
         if operation == "select" and not all(depends_on_patient(operand) for operand in operands[1:]):
             return self.select_number(operands)
         sources = [self.emit(operand) for operand in operands]
+        register = self.register()
         for operand in operands:
             self.release(operand)
-        register = self.register()
         if operation in _BINARY:
             code.append((_BINARY[operation], register, sources[0], sources[1], 0))
         elif operation in _UNARY:
@@ -467,10 +469,10 @@ class _Body:
             self.emit(operand) if in_register else self.programs.numbers.index(operand, self.place)
             for operand, in_register in zip(operands, held, strict=True)
         ]
+        register = self.register()
         for operand, in_register in zip(operands, held, strict=True):
             if in_register:
                 self.release(operand)
-        register = self.register()
         self.programs.code.append((operation, register, *sources))  # type: ignore[arg-type]
         return register
 

@@ -48,7 +48,7 @@ PADDING = 40
 
 
 # Places in the directory after those of the kernel: `Rewards`, `Plan`, the rest of `Work`, `Sums`, and the draws.
-_KERNEL_WORK = 11
+_KERNEL_WORK = 12
 _REWARDS = at.ARRAYS
 _PLAN = _REWARDS + 23
 _WORK = _PLAN + 6
@@ -107,6 +107,8 @@ class Work(NamedTuple):
     mark_reals: Floats
     mark_integers: Ints
     control: Ints
+    attributes: Floats
+    """(block, attributes): an odd number of lines of the caches for each patient, so that not all patients share a few places"""
     rates: Floats
     """(channels, slots) of the draw and strategy at hand"""
     months: Floats
@@ -114,8 +116,8 @@ class Work(NamedTuple):
     weights: Floats
     """(groups, block): discount factor at the end of the patient's last visit"""
     totals: Floats
-    """(block, 3 x channels), since a visit adds to many of a patient's: from rates, from administrations, from marks and deaths; apart, so that the order in which a
-    patient's sums are added never depends on when a buffer was full"""
+    """(block, 3 x channels), as a visit adds to many of one patient: from rates, from administrations, from marks and
+    deaths; apart, so that the order in which a patient's sums are added never depends on when a buffer was full"""
     ended: Floats
     """(block,): end of the history"""
     died: Ints
@@ -172,8 +174,8 @@ def _work_of(space):  # type: ignore[no-untyped-def]
         reals2(space, at.A_REALS), integers2(space, at.A_INTEGERS), reals2(space, at.A_KEPT),
         words2(space, at.A_LISTS), integers1(space, at.A_QUEUED), integers1(space, at.A_GROUPS),
         reals2(space, at.A_VISIT_REALS), integers2(space, at.A_VISIT_INTEGERS), reals1(space, at.A_MARK_REALS),
-        integers2(space, at.A_MARK_INTEGERS), integers1(space, at.A_CONTROL), reals2(space, _WORK),
-        reals2(space, _WORK + 1), reals2(space, _WORK + 2), reals2(space, _WORK + 3), reals1(space, _WORK + 4),
+        integers2(space, at.A_MARK_INTEGERS), integers1(space, at.A_CONTROL),
+        reals2(space, at.A_ATTRIBUTES), reals2(space, _WORK), reals2(space, _WORK + 1), reals2(space, _WORK + 2), reals2(space, _WORK + 3), reals1(space, _WORK + 4),
         integers1(space, _WORK + 5), reals2(space, _WORK + 6), reals2(space, _WORK + 7), reals2(space, _WORK + 8),
         reals3(space, _WORK + 9), reals2(space, _WORK + 10), counts2(space, _WORK + 11), reals3(space, _WORK + 12),
         integers1(space, _WORK + 13),
@@ -782,7 +784,7 @@ def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work
     width = block + PADDING
     buffer = 4 * block + PADDING
     return Work(
-        reals=np.zeros((at.REALS + registers + scheduled + attributes, width)),
+        reals=np.zeros((at.REALS + registers + scheduled, width)),
         integers=np.zeros((at.INTEGERS + nodes + 2 * scheduled, width), dtype=np.int64),
         kept=_in_cache_lines(width, int(size[at.SIZE_RECORDS]) + at.KEPT * store),
         lists=np.zeros((at.LISTS + 2 * nodes, width), dtype=np.uint64),
@@ -793,6 +795,7 @@ def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work
         mark_reals=np.zeros(buffer),
         mark_integers=np.zeros((2, buffer), dtype=np.int64),
         control=np.zeros(at.CONTROLS, dtype=np.int64),
+        attributes=_in_cache_lines(width, 8 * (-(-attributes // 8) | 1)),
         rates=np.zeros((max(channels, 1), cells)),
         months=np.zeros((max(groups, 1), buffer)),
         weights=np.zeros((max(groups, 1), width)),

@@ -64,8 +64,9 @@ _LAST_OWN = at.TEMPORARY + 32
 _LAST_SPEED = at.TEMPORARY + 33
 _LAST_END = at.TEMPORARY + 34
 _LAST_REACHED = at.TEMPORARY + 35
-_ANSWER = at.TEMPORARY + 36
-_ANSWER_OWN = at.TEMPORARY + 37
+_LAST_HAZARD = at.TEMPORARY + 36
+_ANSWER = at.TEMPORARY + 37
+_ANSWER_OWN = at.TEMPORARY + 38
 
 
 @inline
@@ -123,7 +124,7 @@ def begin_block(space, first, count):
     column = integers1(space, at.A_COLUMN)
     initial = reals1(space, at.A_INITIAL)
     size = model.size
-    attributes = at.REALS + size[at.SIZE_REGISTERS] + size[at.SIZE_SCHEDULED]
+    attributes = reals2(space, at.A_ATTRIBUTES)
     # Rows of treatments are never written when there is none, and the workspace starts with zeros.
     treated = size[at.SIZE_LOCAL] * size[at.SIZE_SYSTEMIC] > 1
     for row in range(at.TEMPORARY):
@@ -150,14 +151,10 @@ def begin_block(space, first, count):
         for k in range(count):
             reals[origins + event, k] = np.nan
             integers[counters + event, k] = 0
-    for a in range(size[at.SIZE_ATTRIBUTES]):
-        source = column[a]
-        if source >= 0:
-            for k in range(count):
-                reals[attributes + a, k] = cohort[source, first + k]
-        else:
-            for k in range(count):
-                reals[attributes + a, k] = initial[a]
+    for k in range(count):
+        for a in range(size[at.SIZE_ATTRIBUTES]):
+            source = column[a]
+            attributes[k, a] = cohort[source, first + k] if source >= 0 else initial[a]
     for node in range(2 * size[at.SIZE_NODES]):
         queued[node] = 0
     start = size[at.SIZE_START]
@@ -188,12 +185,12 @@ def _close_visit(p, treated, reals, integers, visit_reals, visit_integers, fille
 
 
 @merged
-def _multipliers(space, model, draw, node, transition, reals, row, count, attributes, patient0, luck, k0, k1):
+def _multipliers(space, model, draw, node, transition, reals, row, count, patient0, luck, k0, k1):
     """Fill the row of multipliers for the patients lists[row, :count]."""
     program = model.transitions[transition, at.TRANSITION_PROGRAM]
     number = model.transitions[transition, at.TRANSITION_MULTIPLIER]
     if program >= 0:
-        run_program(space, program, draw, row, 0, count, attributes, node, patient0, luck, k0, k1)
+        run_program(space, program, draw, row, 0, count, node, patient0, luck, k0, k1)
         for k in range(count):
             reals[_MULTIPLIER, k] = _limited_exp(reals[at.REALS, k])
     else:
@@ -205,7 +202,7 @@ def _multipliers(space, model, draw, node, transition, reals, row, count, attrib
 
 
 @inline
-def _own_time(clock, p, reals, now, age_row):
+def _own_time(clock, p, reals, now, attributes, age):
     """Months on a transition's clock at the start of a stay, for a patient at time `now`."""
     own = 0.0
     if clock == at.CLOCK_MODEL:
@@ -215,7 +212,7 @@ def _own_time(clock, p, reals, now, age_row):
     elif clock == at.CLOCK_SYSTEMIC:
         own = now - reals[at.SYSTEMIC_START, p]
     elif clock == at.CLOCK_AGE:
-        own = 12.0 * reals[age_row, p] + now
+        own = 12.0 * attributes[p, age] + now
     return own
 
 
@@ -358,14 +355,14 @@ def _solve_pieces(space, draw, count, family, p0, p1, cure, offset, knots, horiz
                 reals[_LAST_OWN, finished] = reals[_PIECE_OWN, i]
                 reals[_LAST_SPEED, finished] = reals[_PIECE_SPEED, i] if able else 0.0
                 reals[_LAST_END, finished] = end
-                reals[_LAST_REACHED, finished] = left / rate + reals[_PIECE_USED, i] if able else np.inf
+                reals[_LAST_HAZARD, finished] = left / rate + reals[_PIECE_USED, i] if able else np.inf
                 finished += 1
             elif end < horizon:
                 reals[_PIECE_LEFT, going] = left - spent
                 _move_piece(reals, integers, i, going)
                 going += 1
         if finished > 0:
-            _inverse(space, family, p0, p1, cure, offset, knots, _LAST_REACHED, _LAST_REACHED, finished)
+            _inverse(space, family, p0, p1, cure, offset, knots, _LAST_HAZARD, _LAST_REACHED, finished)
             for i in range(finished):
                 if reals[_LAST_SPEED, i] > 0.0:
                     wait = max(reals[_LAST_REACHED, i] - reals[_LAST_OWN, i], 0.0) / reals[_LAST_SPEED, i]
@@ -410,12 +407,12 @@ def _spend_pieces(space, draw, count, family, p0, p1, cure, offset, knots):
 
 
 @inline
-def _stratum(model, transition, attributes, reals, p):
+def _stratum(model, transition, attributes, p):
     """Level of the strata attribute, kept within the hazards there are."""
     strata = model.transitions[transition, at.TRANSITION_STRATA]
     level = np.int64(0)
     if strata > 1:
-        value = reals[attributes + model.transitions[transition, at.TRANSITION_STRATA_ATTRIBUTE], p]
+        value = attributes[p, model.transitions[transition, at.TRANSITION_STRATA_ATTRIBUTE]]
         for stratum in range(1, strata):
             if value >= stratum:
                 level = stratum
@@ -428,7 +425,7 @@ def _seen(model, draw, scan, latent, p, reals, attributes):
     origin_of = model.scans[scan, at.SCAN_ORIGIN]
     origin = 0.0
     if origin_of >= at.ORIGIN_ATTRIBUTE:
-        origin = reals[attributes + origin_of - at.ORIGIN_ATTRIBUTE, p]
+        origin = attributes[p, origin_of - at.ORIGIN_ATTRIBUTE]
     elif origin_of == at.CLOCK_STATE:
         origin = reals[at.STAY_BEGAN, p]
     elif origin_of == at.CLOCK_LOCAL:
@@ -438,8 +435,8 @@ def _seen(model, draw, scan, latent, p, reals, attributes):
     return next_scan(max(latent, reals[at.NOW, p]), origin, model.scans, scan, model.segments, model.numbers, draw)
 
 
-@part("i8(i8,i8,i8,i8,i8,u8,u8,u8,u8,f8)")
-def _fresh_times(space, draw, node, count, attributes, patient0, luck, k0, k1, horizon):
+@part("i8(i8,i8,i8,i8,u8,u8,u8,u8,f8)")
+def _fresh_times(space, draw, node, count, patient0, luck, k0, k1, horizon):
     """For patients who begin a stay: draw the thresholds of its transitions, solve their times, note the first.
 
     Row _BEST receives the earliest time and _CHOICE its edge. Returns 1 if a time is not a number, which then is in
@@ -447,6 +444,7 @@ def _fresh_times(space, draw, node, count, attributes, patient0, luck, k0, k1, h
     """
     model = model_of(space)
     reals = reals2(space, at.A_REALS)
+    attributes = reals2(space, at.A_ATTRIBUTES)
     integers = integers2(space, at.A_INTEGERS)
     kept = reals2(space, at.A_KEPT)
     lists = words2(space, at.A_LISTS)
@@ -467,9 +465,7 @@ def _fresh_times(space, draw, node, count, attributes, patient0, luck, k0, k1, h
             constant = model.numbers[draw, columns[transition, at.TRANSITION_MULTIPLIER]]
         has_effect = columns[transition, at.TRANSITION_HAS_EFFECT] == 1
         if program >= 0 or keep or has_effect:
-            _multipliers(
-                space, model, draw, node, transition, reals, at.LIST, count, attributes, patient0, luck, k0, k1
-            )
+            _multipliers(space, model, draw, node, transition, reals, at.LIST, count, patient0, luck, k0, k1)
         # The addresses lie side by side: a loop with look-ups in it would not become vector code.
         for k in range(count):
             reals[_WORK, k] = uniform(
@@ -514,9 +510,9 @@ def _fresh_times(space, draw, node, count, attributes, patient0, luck, k0, k1, h
             for k in range(count):
                 reals[_WORK, k] = reals[_WORK, k] / constant
         if clock != at.CLOCK_STATE:
-            age_row = attributes + size[at.SIZE_AGE_ATTRIBUTE]
+            age = size[at.SIZE_AGE_ATTRIBUTE]
             for k in range(count):
-                reals[_OWN, k] = _own_time(clock, lists[at.LIST, k], reals, reals[_TIME, k], age_row)
+                reals[_OWN, k] = _own_time(clock, lists[at.LIST, k], reals, reals[_TIME, k], attributes, age)
         first_hazard = columns[transition, at.TRANSITION_HAZARD]
         for stratum in range(columns[transition, at.TRANSITION_STRATA]):
             family, p0, p1, cure, offset, knots = _hazard(model, first_hazard + stratum, draw)
@@ -536,15 +532,15 @@ def _fresh_times(space, draw, node, count, attributes, patient0, luck, k0, k1, h
                 for k in range(count):
                     reals[_LATENT, k] = reals[_TIME, k] + reals[_OTHER, k]
             else:
-                by = attributes + columns[transition, at.TRANSITION_STRATA_ATTRIBUTE]
+                by = columns[transition, at.TRANSITION_STRATA_ATTRIBUTE]
                 for k in range(count):
-                    if reals[by, lists[at.LIST, k]] >= stratum:
+                    if attributes[lists[at.LIST, k], by] >= stratum:
                         reals[_LATENT, k] = reals[_TIME, k] + reals[_OTHER, k]
             chosen = 0
             for i in range(stepped):
                 k = integers[at.SOLVED, i]
                 p = lists[at.LIST, k]
-                if _stratum(model, transition, attributes, reals, p) == stratum:
+                if _stratum(model, transition, attributes, p) == stratum:
                     own = 0.0 if clock == at.CLOCK_STATE else reals[_OWN, k]
                     _lay_pieces(
                         model, draw, transition, False, reals, integers, p, chosen, reals[_TIME, k], own,
@@ -594,8 +590,8 @@ def _earlier(reals, number, count):
     return bad
 
 
-@part("i8(i8,i8,i8,i8,i8,i8,i8,u8,u8,u8,u8,f8)")
-def _kept_times(space, draw, node, begins, changed, count, attributes, patient0, luck, k0, k1, horizon):
+@part("i8(i8,i8,i8,i8,i8,i8,u8,u8,u8,u8,f8)")
+def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k1, horizon):
     """Solve again the times of thresholds that go on, where something that they depend on has changed.
 
     Of the listed patients, the first `changed` are those with any change. When a stay begins only the thresholds for life
@@ -606,12 +602,13 @@ def _kept_times(space, draw, node, begins, changed, count, attributes, patient0,
     """
     model = model_of(space)
     reals = reals2(space, at.A_REALS)
+    attributes = reals2(space, at.A_ATTRIBUTES)
     integers = integers2(space, at.A_INTEGERS)
     kept = reals2(space, at.A_KEPT)
     lists = words2(space, at.A_LISTS)
     size = model.size
     columns = model.transitions
-    age_row = attributes + size[at.SIZE_AGE_ATTRIBUTE]
+    age = size[at.SIZE_AGE_ATTRIBUTE]
     for transition in range(model.nodes[node, at.NODE_TRANSITION_FIRST], model.nodes[node, at.NODE_TRANSITION_END]):
         life = columns[transition, at.TRANSITION_LIFE] >= 0
         if begins == 1 and not life:
@@ -636,13 +633,11 @@ def _kept_times(space, draw, node, begins, changed, count, attributes, patient0,
                 for k in range(looked):
                     p = lists[at.LOOKED, k]
                     lists[at.LOOKED, inside] = p
-                    inside += 1 if _stratum(model, transition, attributes, reals, p) == stratum else 0
+                    inside += 1 if _stratum(model, transition, attributes, p) == stratum else 0
                 looked = inside
             if looked == 0:
                 continue
-            _multipliers(
-                space, model, draw, node, transition, reals, at.LOOKED, looked, attributes, patient0, luck, k0, k1
-            )
+            _multipliers(space, model, draw, node, transition, reals, at.LOOKED, looked, patient0, luck, k0, k1)
             solved = 0
             spending = 0
             solving = 0
@@ -711,7 +706,7 @@ def _kept_times(space, draw, node, begins, changed, count, attributes, patient0,
                 threshold = kept[p, record + at.KEPT_THRESHOLD]
                 since = kept[p, record + at.KEPT_SINCE]
                 if undrawn:
-                    own = _own_time(clock, p, reals, now, age_row)
+                    own = _own_time(clock, p, reals, now, attributes, age)
                     since = now
                     threshold = -log_(_draw(patient0 + p, luck, purpose, _ZERO, _ZERO, k0, k1))
                 elif fired:
@@ -849,8 +844,8 @@ def _choose_kept(model, draw, node, begins, reals, kept, lists, count, attribute
     return 0
 
 
-@part("i8(i8,i8,i8,i8,i8,i8,u8,u8,u8,u8)")
-def _scheduled_times(space, draw, node, begins, count, attributes, patient0, luck, k0, k1):
+@part("i8(i8,i8,i8,i8,i8,u8,u8,u8,u8)")
+def _scheduled_times(space, draw, node, begins, count, patient0, luck, k0, k1):
     """Due times of a state's scheduled events, which end the stay where they come first. `begins` says that a stay begins.
 
     Returns 1 if a time is not a number, which then is in row _LATENT.
@@ -869,7 +864,7 @@ def _scheduled_times(space, draw, node, begins, count, attributes, patient0, luc
         counters = at.INTEGERS + size[at.SIZE_NODES] + event
         program = columns[event, at.SCHEDULED_FIRST_PROGRAM]
         if program >= 0:
-            run_program(space, program, draw, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1)
+            run_program(space, program, draw, at.LIST, 0, count, node, patient0, luck, k0, k1)
             for k in range(count):
                 reals[_WORK, k] = reals[at.REALS, k]
         else:
@@ -917,7 +912,7 @@ def _scheduled_times(space, draw, node, begins, count, attributes, patient0, luc
             reals[_LATENT, k] = due
         when = columns[event, at.SCHEDULED_WHEN_PROGRAM]
         if when >= 0:
-            run_program(space, when, draw, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1)
+            run_program(space, when, draw, at.LIST, 0, count, node, patient0, luck, k0, k1)
             for k in range(count):
                 if reals[at.REALS, k] == 0.0:
                     reals[_LATENT, k] = np.inf
@@ -928,11 +923,12 @@ def _scheduled_times(space, draw, node, begins, count, attributes, patient0, luc
     return 0
 
 
-@part("i8(i8,i8,i8,i8)")
-def _open_visits(space, node, count, attributes):
+@part("i8(i8,i8,i8)")
+def _open_visits(space, node, count):
     """Close the open visit of listed patients whose state, treatment or tag changed, and open the next one."""
     model = model_of(space)
     reals = reals2(space, at.A_REALS)
+    attributes = reals2(space, at.A_ATTRIBUTES)
     integers = integers2(space, at.A_INTEGERS)
     lists = words2(space, at.A_LISTS)
     visit_reals = reals2(space, at.A_VISIT_REALS)
@@ -952,11 +948,11 @@ def _open_visits(space, node, count, attributes):
             p = lists[at.LIST, k]
             integers[at.SCRATCH, k] += (integers[at.LOCAL, p] * systemics + integers[at.SYSTEMIC, p]) * tags
     for tag in range(size[at.SIZE_TAG_ATTRIBUTES]):
-        row = attributes + model.tags[tag, 0]
+        tagged = model.tags[tag, 0]
         top = model.tags[tag, 1] - 1
         stride = model.tags[tag, 2]
         for k in range(count):
-            level = int(reals[row, lists[at.LIST, k]])
+            level = int(attributes[lists[at.LIST, k], tagged])
             integers[at.SCRATCH, k] += min(max(level, 0), top) * stride
     for k in range(count):
         p = lists[at.LIST, k]
@@ -1020,7 +1016,7 @@ def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon
     control = integers1(space, at.A_CONTROL)
     size = model.size
     nodes = model.nodes
-    attributes = at.REALS + size[at.SIZE_REGISTERS] + size[at.SIZE_SCHEDULED]
+    attributes = reals2(space, at.A_ATTRIBUTES)
     can_stay = nodes[node, at.NODE_CAN_STAY] == 1
     first_transition = nodes[node, at.NODE_TRANSITION_FIRST]
     end_transition = nodes[node, at.NODE_TRANSITION_END]
@@ -1030,7 +1026,7 @@ def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon
     changed = count
     if begins == 0:
         changed = _changed_first(integers, lists, count)
-    _open_visits(space, node, changed, attributes)
+    _open_visits(space, node, changed)
     if begins == 1:
         entries = at.INTEGERS + node
         most = 0
@@ -1061,18 +1057,18 @@ def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon
         reals[_CHOICE, k] = edges
     if begins == 1:
         _gather_addresses(integers, lists, at.LIST, 0, count, at.INTEGERS + node, patient0)
-        bad = _fresh_times(space, draw, node, count, attributes, patient0, luck, k0, k1, horizon)
+        bad = _fresh_times(space, draw, node, count, patient0, luck, k0, k1, horizon)
         if bad == 1:
             return _not_a_number(reals, lists, count, control)
     if begins == 0 or nodes[node, at.NODE_HAS_LIFE] == 1:
-        patient = _kept_times(space, draw, node, begins, changed, count, attributes, patient0, luck, k0, k1, horizon)
+        patient = _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k1, horizon)
         if patient >= 0:
             control[at.CONTROL_ERROR_PATIENT] = patient
             return at.ERROR_FIRINGS
         if _choose_kept(model, draw, node, begins, reals, kept, lists, count, attributes, horizon) == 1:
             return _not_a_number(reals, lists, count, control)
     if end_scheduled > first_scheduled:
-        bad = _scheduled_times(space, draw, node, begins, count, attributes, patient0, luck, k0, k1)
+        bad = _scheduled_times(space, draw, node, begins, count, patient0, luck, k0, k1)
         if bad == 1:
             return _not_a_number(reals, lists, count, control)
     if can_stay and size[at.SIZE_LOCAL] * size[at.SIZE_SYSTEMIC] > 1:
@@ -1156,15 +1152,13 @@ def _take_chance(space, draw, node, count, patient0, luck, k0, k1):
     integers = integers2(space, at.A_INTEGERS)
     lists = words2(space, at.A_LISTS)
     control = integers1(space, at.A_CONTROL)
-    size = model.size
     nodes = model.nodes
-    attributes = at.REALS + size[at.SIZE_REGISTERS] + size[at.SIZE_SCHEDULED]
     branches = nodes[node, at.NODE_EDGE_END] - nodes[node, at.NODE_EDGE_FIRST]
     purpose = np.uint64(nodes[node, at.NODE_PURPOSE])
     entries = at.INTEGERS + node
     program = nodes[node, at.NODE_PROGRAM]
     if program >= 0:
-        run_program(space, program, draw, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1)
+        run_program(space, program, draw, at.LIST, 0, count, node, patient0, luck, k0, k1)
         # Turn weights into cumulative weights, in declared order.
         for k in range(count):
             reals[_OTHER, k] = reals[at.REALS, k]
@@ -1219,7 +1213,6 @@ def _follow_edges(space, node, draw, count, patient0, luck, k0, k1):
     control = integers1(space, at.A_CONTROL)
     size = model.size
     nodes = model.nodes
-    attributes = at.REALS + size[at.SIZE_REGISTERS] + size[at.SIZE_SCHEDULED]
     first_edge = nodes[node, at.NODE_EDGE_FIRST]
     edges = nodes[node, at.NODE_EDGE_END] - first_edge
     if edges <= 3:
@@ -1271,9 +1264,7 @@ def _follow_edges(space, node, draw, count, patient0, luck, k0, k1):
             marks += number
         program = model.edges[edge, at.EDGE_PROGRAM]
         if program >= 0:
-            wrong = run_program(
-                space, program, draw, at.GROUPED, begin, number, attributes, node, patient0, luck, k0, k1
-            )
+            wrong = run_program(space, program, draw, at.GROUPED, begin, number, node, patient0, luck, k0, k1)
             if wrong >= 0:
                 control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.GROUPED, begin + wrong])
                 return at.ERROR_NAN
@@ -1395,12 +1386,7 @@ def advance(space, draw, horizon, patient0, luck, k0, k1):
                             status = _take_chance(space, draw, node, count, patient0, luck, k0, k1)
                         else:
                             program = model.nodes[node, at.NODE_PROGRAM]
-                            attributes = (
-                                at.REALS + model.size[at.SIZE_REGISTERS] + model.size[at.SIZE_SCHEDULED]
-                            )  # fmt: skip
-                            run_program(
-                                space, program, draw, at.LIST, 0, count, attributes, node, patient0, luck, k0, k1
-                            )
+                            run_program(space, program, draw, at.LIST, 0, count, node, patient0, luck, k0, k1)
                             for k in range(count):
                                 row = reals[at.REALS, k]
                                 if row != row:

@@ -81,9 +81,10 @@ class Model(NamedTuple):
     A_MARK_REALS,
     A_MARK_INTEGERS,
     A_CONTROL,
-) = range(15, 26)
-A_COHORT, A_COLUMN, A_INITIAL = range(26, 29)
-ARRAYS = 29
+    A_ATTRIBUTES,
+) = range(15, 27)
+A_COHORT, A_COLUMN, A_INITIAL = range(27, 30)
+ARRAYS = 30
 """arrays that the kernel needs"""
 
 # Kinds of node.
@@ -305,9 +306,9 @@ VISIT_BEGAN = 14
 VISIT_LOCAL_START = 15
 VISIT_SYSTEMIC_START = 16
 TEMPORARY = 17
-TEMPORARIES = 38
+TEMPORARIES = 39
 REALS = TEMPORARY + TEMPORARIES
-"""rows before the registers, the origins of scheduled events and the attributes"""
+"""rows before the registers and the origins of scheduled events; attributes lie patient by patient in an array of their own"""
 
 # Kept thresholds lie patient by patient: first the time of each, side by side, then a record of KEPT places for each, which
 # is one line of the processor's caches.

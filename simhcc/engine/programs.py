@@ -15,19 +15,20 @@ from simhcc.engine.directory import integers1, integers2, reals2, words2
 from simhcc.engine.rng import occurrence_word, uniform
 
 
-@part("i8(i8,i8,i8,i8,i8,i8,i8,i8,u8,u8,u8,u8)")
-def run_program(space, program, draw, row, begin, count, attributes, node, patient0, luck, k0, k1):
+@part("i8(i8,i8,i8,i8,i8,i8,i8,u8,u8,u8,u8)")
+def run_program(space, program, draw, row, begin, count, node, patient0, luck, k0, k1):
     """Carry out a program for the patients lists[row, begin : begin + count]. `space` is the directory.
 
     Returns -1, or the place in the list of a patient for whom a value to be stored is not a number.
 
-    Register r of patient number k in the list is reals[REALS + r, k]. `attributes` is the row of the first attribute and
-    `node` the node that evaluates, whose entries address random numbers.
+    Register r of patient number k in the list is reals[REALS + r, k]. `node` is the node that evaluates, whose entries address
+    random numbers.
     """
     code = integers2(space, at.A_CODE)
     programs = integers1(space, at.A_PROGRAMS)
     numbers = reals2(space, at.A_NUMBERS)
     reals = reals2(space, at.A_REALS)
+    attributes = reals2(space, at.A_ATTRIBUTES)
     integers = integers2(space, at.A_INTEGERS)
     lists = words2(space, at.A_LISTS)
     wrong = np.int64(-1)
@@ -47,9 +48,8 @@ def run_program(space, program, draw, row, begin, count, attributes, node, patie
             for k in range(count):
                 reals[to, k] = value
         elif operation == at.LOAD_ATTRIBUTE:
-            source = attributes + x
             for k in range(listed):
-                reals[to, k] = reals[source, lists[row, first + k]]
+                reals[to, k] = attributes[lists[row, first + k], x]
         elif operation == at.LOAD_BUILTIN:
             for k in range(listed):
                 reals[to, k] = reals[at.NOW, lists[row, first + k]]
@@ -217,9 +217,8 @@ def run_program(space, program, draw, row, begin, count, attributes, node, patie
                 reals[to, k] = 1.0 if reals[a, k] != value else 0.0
         elif operation == at.MULTIPLY_ADD_ATTRIBUTE:
             value = numbers[draw, y]
-            source = attributes + z
             for k in range(listed):
-                reals[to, k] = reals[a, k] + value * reals[source, lists[row, first + k]]
+                reals[to, k] = reals[a, k] + value * attributes[lists[row, first + k], z]
         elif operation == at.FIRST_ROW:
             number = float(y)
             waiting = 0
@@ -230,9 +229,8 @@ def run_program(space, program, draw, row, begin, count, attributes, node, patie
             if waiting == 0:
                 break
         elif operation == at.STORE:
-            target = attributes + y
             for k in range(listed):
-                reals[target, lists[row, first + k]] = reals[a, k]
+                attributes[lists[row, first + k], y] = reals[a, k]
                 if reals[a, k] != reals[a, k]:
                     wrong = np.int64(k)
     return wrong

@@ -18,7 +18,7 @@ from simhcc.engine.compiled import inline, merged, part
 from simhcc.engine.directory import integers1, integers2, integers3, reals1, reals2, reals3, words2
 from simhcc.engine.effects import active_effect, next_scan, step_at
 from simhcc.engine.hazards import cumulative_block, inverse_block
-from simhcc.engine.programs import run_program
+from simhcc.engine.programs import run_program, whole_vectors
 from simhcc.engine.rng import occurrence_word, uniform
 
 _LOW = np.uint64(0xFFFFFFFF)
@@ -79,7 +79,7 @@ def _draw(patient, luck, purpose, entry, firing, k0, k1):
 @inline
 def _gather_addresses(integers, lists, row, begin, count, entries, patient0):
     """Lay the address words of the listed patients side by side; the firing is in integers[FIRING]."""
-    for k in range(count):
+    for k in range(whole_vectors(count)):
         p = lists[row, begin + k]
         patient = patient0 + p
         entry = np.uint64(integers[entries, p] - 1)
@@ -191,13 +191,13 @@ def _multipliers(space, model, draw, node, transition, reals, row, count, patien
     number = model.transitions[transition, at.TRANSITION_MULTIPLIER]
     if program >= 0:
         run_program(space, program, draw, row, 0, count, node, patient0, luck, k0, k1)
-        for k in range(count):
+        for k in range(whole_vectors(count)):
             reals[_MULTIPLIER, k] = _limited_exp(reals[at.REALS, k])
     else:
         value = 1.0
         if number >= 0:
             value = model.numbers[draw, number]
-        for k in range(count):
+        for k in range(whole_vectors(count)):
             reals[_MULTIPLIER, k] = value
 
 
@@ -258,8 +258,8 @@ def _cumulative(space, family, p0, p1, cure, offset, knots, source, target, coun
     """Fill row `target` of the reals with the cumulative hazards at the times in row `source`."""
     reals = reals2(space, at.A_REALS)
     cumulative_block(
-        family, p0, p1, cure, reals1(space, at.A_TABLES), offset, knots, reals[source], reals[target], count,
-        integers2(space, at.A_INTEGERS)[at.SCRATCH],
+        family, p0, p1, cure, reals1(space, at.A_TABLES), offset, knots, reals[source], reals[target],
+        whole_vectors(count), integers2(space, at.A_INTEGERS)[at.SCRATCH],
     )  # fmt: skip
     return 0
 
@@ -269,8 +269,8 @@ def _inverse(space, family, p0, p1, cure, offset, knots, source, target, count):
     """Fill row `target` of the reals with the times at which the cumulative hazards in row `source` are reached."""
     reals = reals2(space, at.A_REALS)
     inverse_block(
-        family, p0, p1, cure, reals1(space, at.A_TABLES), offset, knots, reals[source], reals[target], count,
-        integers2(space, at.A_INTEGERS)[at.SCRATCH],
+        family, p0, p1, cure, reals1(space, at.A_TABLES), offset, knots, reals[source], reals[target],
+        whole_vectors(count), integers2(space, at.A_INTEGERS)[at.SCRATCH],
     )  # fmt: skip
     return 0
 
@@ -451,6 +451,7 @@ def _fresh_times(space, draw, node, count, patient0, luck, k0, k1, horizon):
     size = model.size
     columns = model.transitions
     keep = model.nodes[node, at.NODE_CAN_STAY] == 1
+    filled = whole_vectors(count)
     first_transition = model.nodes[node, at.NODE_TRANSITION_FIRST]
     for transition in range(first_transition, model.nodes[node, at.NODE_TRANSITION_END]):
         if columns[transition, at.TRANSITION_LIFE] >= 0:
@@ -467,14 +468,14 @@ def _fresh_times(space, draw, node, count, patient0, luck, k0, k1, horizon):
         if program >= 0 or keep or has_effect:
             _multipliers(space, model, draw, node, transition, reals, at.LIST, count, patient0, luck, k0, k1)
         # The addresses lie side by side: a loop with look-ups in it would not become vector code.
-        for k in range(count):
+        for k in range(filled):
             reals[_WORK, k] = uniform(
                 lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1
             )
-        for k in range(count):
+        for k in range(filled):
             reals[_WORK, k] = -log_(reals[_WORK, k])
         if keep or has_effect:
-            for k in range(count):
+            for k in range(filled):
                 reals[_THRESHOLD, k] = reals[_WORK, k]
                 reals[_OLD_RATE, k] = reals[_MULTIPLIER, k]
         affected = False
@@ -504,10 +505,10 @@ def _fresh_times(space, draw, node, count, patient0, luck, k0, k1, horizon):
                         reals[_MULTIPLIER, k] = reals[_MULTIPLIER, k] * rate * rate2
                         reals[_SPEED, k] = speed * speed2
         if program >= 0 or affected:
-            for k in range(count):
+            for k in range(filled):
                 reals[_WORK, k] = reals[_WORK, k] / reals[_MULTIPLIER, k]
         elif constant != 1.0:
-            for k in range(count):
+            for k in range(filled):
                 reals[_WORK, k] = reals[_WORK, k] / constant
         if clock != at.CLOCK_STATE:
             age = size[at.SIZE_AGE_ATTRIBUTE]
@@ -520,16 +521,16 @@ def _fresh_times(space, draw, node, count, patient0, luck, k0, k1, horizon):
                 _inverse(space, family, p0, p1, cure, offset, knots, _WORK, _OTHER, count)
             else:
                 _cumulative(space, family, p0, p1, cure, offset, knots, _OWN, _USED, count)
-                for k in range(count):
+                for k in range(filled):
                     reals[_USED, k] = reals[_USED, k] + reals[_WORK, k]
                 _inverse(space, family, p0, p1, cure, offset, knots, _USED, _OTHER, count)
-                for k in range(count):
+                for k in range(filled):
                     reals[_OTHER, k] = max(reals[_OTHER, k] - reals[_OWN, k], 0.0)
             if affected:
-                for k in range(count):
+                for k in range(filled):
                     reals[_OTHER, k] = reals[_OTHER, k] / reals[_SPEED, k]
             if stratum == 0:
-                for k in range(count):
+                for k in range(filled):
                     reals[_LATENT, k] = reals[_TIME, k] + reals[_OTHER, k]
             else:
                 by = columns[transition, at.TRANSITION_STRATA_ATTRIBUTE]
@@ -580,8 +581,9 @@ def _earlier(reals, number, count):
     """Let edge `number` take the place of the best where its time in row _LATENT is earlier; tell if one is no number."""
     bad = False
     for k in range(count):
+        bad = bad | (reals[_LATENT, k] != reals[_LATENT, k])
+    for k in range(whole_vectors(count)):
         time = reals[_LATENT, k]
-        bad = bad | (time != time)
         # Both are selected by arithmetic on one type, so the loop has no branch.
         best = reals[_BEST, k]
         chosen = reals[_CHOICE, k]
@@ -749,11 +751,12 @@ def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k
             family, p0, p1, cure, offset, knots = _hazard(
                 model, columns[transition, at.TRANSITION_HAZARD] + stratum, draw
             )
+            filled = whole_vectors(solved)
             _cumulative(space, family, p0, p1, cure, offset, knots, _OLD_OWN, _USED, solved)
-            for i in range(solved):
+            for i in range(filled):
                 reals[_OWN, i] = reals[_OLD_OWN, i] + reals[_MOVE, i]
             _cumulative(space, family, p0, p1, cure, offset, knots, _OWN, _WORK, solved)
-            for i in range(solved):
+            for i in range(filled):
                 spent = reals[_OLD_RATE, i] * (reals[_WORK, i] - reals[_USED, i])
                 left = max(reals[_THRESHOLD, i] - spent, 0.0)
                 reals[_LATENT, i] = reals[_THRESHOLD, i]
@@ -767,18 +770,18 @@ def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k
                     if reals[_OLD_RATE, k] != 0.0:
                         reals[_THRESHOLD, k] = max(reals[_LATENT, k] - reals[_ANSWER, i], 0.0)
             if renews or spending > 0:
-                for i in range(solved):
+                for i in range(filled):
                     reals[_OWN, i] = reals[_NEW_OWN, i] if reals[_NEW_OWN, i] == reals[_NEW_OWN, i] else reals[_OWN, i]
                 _cumulative(space, family, p0, p1, cure, offset, knots, _OWN, _WORK, solved)
-            for i in range(solved):
+            for i in range(filled):
                 reals[_WORK, i] = reals[_WORK, i] + (
                     reals[_THRESHOLD, i] / reals[_RATE, i] if reals[_RATE, i] > 0.0 else np.inf
                 )
             _inverse(space, family, p0, p1, cure, offset, knots, _WORK, _OTHER, solved)
-            for i in range(solved):
+            for i in range(filled):
                 reals[_OTHER, i] = max(reals[_OTHER, i] - reals[_OWN, i], 0.0) / reals[_NEW_SPEED, i]
                 reals[_OTHER, i] = reals[_OTHER, i] if reals[_NEW_SPEED, i] > 0.0 else np.inf
-            for i in range(solved):
+            for i in range(filled):
                 reals[_OTHER, i] = reals[_SINCE, i] + reals[_OTHER, i]
             if solving > 0:
                 chosen = 0
@@ -1157,13 +1160,14 @@ def _take_chance(space, draw, node, count, patient0, luck, k0, k1):
     purpose = np.uint64(nodes[node, at.NODE_PURPOSE])
     entries = at.INTEGERS + node
     program = nodes[node, at.NODE_PROGRAM]
+    filled = whole_vectors(count)
     if program >= 0:
         run_program(space, program, draw, at.LIST, 0, count, node, patient0, luck, k0, k1)
         # Turn weights into cumulative weights, in declared order.
-        for k in range(count):
+        for k in range(filled):
             reals[_OTHER, k] = reals[at.REALS, k]
         for branch in range(1, branches):
-            for k in range(count):
+            for k in range(filled):
                 reals[_OTHER, k] = min(reals[_OTHER, k], reals[at.REALS + branch, k])
                 reals[at.REALS + branch, k] = reals[at.REALS + branch - 1, k] + reals[at.REALS + branch, k]
         total = at.REALS + branches - 1
@@ -1172,15 +1176,15 @@ def _take_chance(space, draw, node, count, patient0, luck, k0, k1):
                 control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.LIST, k])
                 return at.ERROR_WEIGHTS
     _gather_addresses(integers, lists, at.LIST, 0, count, entries, patient0)
-    for k in range(count):
+    for k in range(filled):
         reals[_WORK, k] = uniform(lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1)
         integers[at.CHOICE, k] = 0
     if program >= 0:
         total = at.REALS + branches - 1
-        for k in range(count):
+        for k in range(filled):
             reals[_WORK, k] = reals[_WORK, k] * reals[total, k]
         for branch in range(branches - 1):
-            for k in range(count):
+            for k in range(filled):
                 if reals[_WORK, k] >= reals[at.REALS + branch, k]:
                     integers[at.CHOICE, k] = branch + 1
     else:
@@ -1188,7 +1192,7 @@ def _take_chance(space, draw, node, count, patient0, luck, k0, k1):
         total_weight = model.numbers[draw, weights + branches - 1]
         for branch in range(branches - 1):
             cumulative_weight = model.numbers[draw, weights + branch]
-            for k in range(count):
+            for k in range(filled):
                 if reals[_WORK, k] * total_weight >= cumulative_weight:
                     integers[at.CHOICE, k] = branch + 1
     return at.OK

@@ -73,10 +73,13 @@ def probabilistic(place: Path, draws: int, patients: int, threads: int) -> str:
 def repricing(place: Path, results: Path | None, repeats: int) -> str:
     """New prices for a stored run, the best of several."""
     if results is None:
-        process(place, ["run", scenario(place), "--iterations", "1000", "--patients", "64", NO_SUBGROUPS, "--out", "psa"])
+        process(
+            place, ["run", scenario(place), "--iterations", "1000", "--patients", "64", NO_SUBGROUPS, "--out", "psa"]
+        )
         results = place / "psa"
     found = [
-        process(place, ["reprice", str(results.resolve()), "--set", "camrelizumab=1500", "--json"]) for _ in range(repeats)
+        process(place, ["reprice", str(results.resolve()), "--set", "camrelizumab=1500", "--json"])
+        for _ in range(repeats)
     ]
     wall, cpu, memory = min(found)
     peak = f", {memory:,.0f} MB at most" if results.parent != place else ""

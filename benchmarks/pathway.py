@@ -10,29 +10,27 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 
 from simhcc.assembly import assemble
 from simhcc.inputs import load_scenario
-from simhcc.simulation import simulate
+from simhcc.simulation import Prepared
 
 SCENARIOS = ("resectable", "intermediate", "advanced")
 
 
 def seconds(scenario: str, patients: int, threads: int, repeats: int) -> tuple[int, float]:
-    """Strategies, and the shortest time that one more set of patients takes."""
-    loaded = load_scenario(scenario)
+    """Strategies, and the shortest time that the patients take when the model has been built."""
+    loaded = replace(load_scenario(scenario), patients=patients)
     question, values, cohort = assemble(loaded, loaded.load_parameters())
+    built = Prepared(question, values, cohort, patients)
     best = np.inf
     for _ in range(repeats):
-        times = []
-        # Building is paid once for any number of patients, so it cancels in the difference.
-        for count in (patients // 4, patients):
-            started = time.perf_counter()
-            simulate(question, values, cohort, patients=count, threads=threads)
-            times.append(time.perf_counter() - started)
-        best = min(best, times[1] - times[0])
+        started = time.perf_counter()
+        built.execute(threads, None)
+        best = min(best, time.perf_counter() - started)
     return len(question.strategies), best
 
 
@@ -47,7 +45,7 @@ def main() -> int:
     for scenario in SCENARIOS:
         for threads in (1, 2):
             strategies, time_taken = seconds(scenario, options.patients, threads, options.repeats)
-            speed = strategies * (options.patients - options.patients // 4) / time_taken / 1e6
+            speed = strategies * options.patients / time_taken / 1e6
             report[f"{scenario}, {strategies} strategies, {threads} threads, million/s"] = speed
     if options.json:
         print(json.dumps(report))

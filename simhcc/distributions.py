@@ -451,18 +451,36 @@ def _must_fit(what: str, middle: float, miss: float, found: tuple[float, float])
         )
 
 
+LEAST_CONCENTRATION = 1e-6
+"""the smallest sum of concentrations; the shares of a draw can be told apart from it upwards"""
+
+
 def dirichlet_draws(concentration: Sequence[float], u: ArrayLike) -> Floats:
     """Dirichlet draws, shape (n, k), from uniforms of shape (n, k): gamma quantiles divided by their sum.
 
-    `concentration` has k >= 2 positive numbers; the mean of share i is concentration[i] / sum.
+    `concentration` has k >= 2 positive numbers that add up to `LEAST_CONCENTRATION` or more; the mean of share i is
+    concentration[i] / sum.
     """
     alpha = np.asarray(concentration, float)
     if alpha.ndim != 1 or alpha.size < 2:
         raise ValueError("a Dirichlet distribution of fewer than two shares")
     if not (np.isfinite(alpha).all() and (alpha > 0.0).all()):
         raise ValueError("a concentration that is not above 0; drop shares that are 0")
-    draws = special.gammaincinv(alpha, np.asarray(u, float))
-    return np.asarray(draws / draws.sum(axis=1, keepdims=True))
+    if alpha.sum() < LEAST_CONCENTRATION:
+        raise ValueError(
+            f"concentrations that add up to {alpha.sum():.3g}; below {LEAST_CONCENTRATION:g} one share takes nearly all"
+        )
+    uniform = np.asarray(u, float)
+    draws = special.gammaincinv(alpha, uniform)
+    total = draws.sum(axis=1, keepdims=True)
+    lost = total[:, 0] < np.finfo(float).tiny
+    shares = np.asarray(draws / np.where(lost[:, np.newaxis], 1.0, total))
+    if lost.any():
+        # Small concentrations: every quantile is nearly 0, where P(alpha, x) is x ** alpha / Gamma(alpha + 1).
+        with np.errstate(divide="ignore", over="ignore"):
+            logs = (np.log(uniform[lost]) + special.gammaln(alpha + 1.0)) / alpha
+        shares[lost] = special.softmax(logs, axis=1)
+    return shares
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 A case is a small project (packaged files and a user's own) in which one or two files are damaged in one of the ways below.
 It passes when the command ends with exit code 0 or 2, says what is wrong in the promised form, needs no more than
-`SECONDS` of processor time, opens no file for writing, and starts or runs nothing. Case N of a seed is always the same:
-`--first N --cases 1` repeats it, and `--keep DIR` leaves its files there.
+`SECONDS` of processor time and waits for nothing, opens no file for writing, and starts or runs nothing. Case N of a seed is
+always the same: `--first N --cases 1` repeats it, and `--keep DIR` leaves its files there.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SECONDS = 30.0
 """of processor time, for one case"""
+BLOCKED = 600.0
+"""seconds of wall clock after which a case counts as waiting for something that never comes"""
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The project
@@ -602,8 +604,9 @@ class Fuzzer:
         if "mine" in words and chance.random() < 0.1:
             words += ["--strategy", chance.choice(["own", "own_sorafenib", "plain"])]
         WATCH.seen.clear()
-        old = signal.signal(signal.SIGPROF, _too_long)
+        old = [signal.signal(kind, _too_long) for kind in (signal.SIGPROF, signal.SIGALRM)]
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, BLOCKED)
         started = time.process_time()
         WATCH.on = True
         try:
@@ -611,7 +614,9 @@ class Fuzzer:
         finally:
             WATCH.on = False
             signal.setitimer(signal.ITIMER_PROF, 0.0)
-            signal.signal(signal.SIGPROF, old)
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            for kind_of_signal, handler in zip((signal.SIGPROF, signal.SIGALRM), old, strict=True):
+                signal.signal(kind_of_signal, handler)
         seconds = time.process_time() - started
         return Verdict(number, kind, code, self._fault(code, out, err, error, as_json), seconds)
 
@@ -674,13 +679,13 @@ def main() -> int:
     options = parser.parse_args()
     sys.path[:0] = [str(HERE), str(ROOT)]
     counts: Counter[tuple[str, str]] = Counter()
-    faults, longest = 0, Verdict(0, "", 0, None, 0.0)
+    faults, longest = 0, {kind: Verdict(0, kind, 0, None, 0.0) for kind in KINDS}
     with tempfile.TemporaryDirectory() as folder:
         fuzzer = Fuzzer(Path(folder), options.seed)
         for number in range(options.first, options.first + options.cases):
             verdict = fuzzer.run(number)
             counts[verdict.kind, "FAULT" if verdict.fault else {0: "accepted", 2: "refused"}[verdict.code or 0]] += 1
-            longest = max(longest, verdict, key=lambda one: one.seconds)
+            longest[verdict.kind] = max(longest[verdict.kind], verdict, key=lambda one: one.seconds)
             if verdict.fault:
                 faults += 1
                 print(f"--- case {number} of seed {options.seed} ({verdict.kind})\n{verdict.fault[-1500:]}", flush=True)
@@ -688,11 +693,9 @@ def main() -> int:
             shutil.copytree(fuzzer.root, options.keep, symlinks=True)
         fuzzer.close()
     for kind in KINDS:
-        row = {what: counts[kind, what] for what in ("accepted", "refused", "FAULT")}
-        print(f"{kind:10}", "  ".join(f"{what} {number:6}" for what, number in row.items()))
-    print(
-        f"{options.cases} cases, {faults} faults; longest {longest.seconds:.1f} s of processor time (case {longest.number})"
-    )
+        row = "  ".join(f"{what} {counts[kind, what]:6}" for what in ("accepted", "refused", "FAULT"))
+        print(f"{kind:10}{row}  slowest {longest[kind].seconds:5.1f} s (case {longest[kind].number})")
+    print(f"{options.cases} cases, {faults} faults; seconds are of processor time")
     return 1 if faults else 0
 
 

@@ -13,6 +13,7 @@ import pytest
 from cli_project import invoke, tree_of
 
 import simhcc
+from simhcc.claims.schema import claim_schemas
 from simhcc.inputs import json_schema, load_parameters
 from simhcc.report.terminal import broken_lines
 
@@ -164,7 +165,9 @@ def test_why_of_a_misspelt_name_suggests_the_nearest(folder: Path) -> None:
 
 def test_schemas_are_written_once(folder: Path) -> None:
     assert invoke("schema", "--out", "schemas").exit_code == 0
-    for kind, content in json_schema().items():
+    schemas = json_schema() | claim_schemas()
+    assert {path.name for path in (folder / "schemas").iterdir()} == {f"{kind}.schema.json" for kind in schemas}
+    for kind, content in schemas.items():
         assert json.loads((folder / "schemas" / f"{kind}.schema.json").read_text(encoding="utf-8")) == content
     before = tree_of(folder)
     assert invoke("schema", "--out", "schemas").exit_code == 2

@@ -169,7 +169,27 @@ def test_dirichlet_draws_have_the_mean_and_variance_of_the_shares():
         assert abs(column.std() / sd - 1.0) < 0.02
 
 
-@pytest.mark.parametrize("concentration", [[2.0], [1.0, 0.0], [1.0, -1.0], [1.0, math.inf]])
+@pytest.mark.parametrize("size", [0.01, 1e-6])
+def test_dirichlet_draws_of_small_concentrations_are_shares_too(size):
+    u = np.random.default_rng(2).random((100_000, 3))
+    draws = dist.dirichlet_draws([0.6 * size, 0.3 * size, 0.1 * size], u)
+    assert np.isfinite(draws).all() and np.allclose(draws.sum(axis=1), 1.0)
+    for share, column in zip((0.6, 0.3, 0.1), draws.T, strict=True):
+        sd = math.sqrt(share * (1 - share) / (1.0 + size))
+        assert abs(column.mean() - share) < 5 * sd / math.sqrt(100_000)
+        assert abs(column.std() / sd - 1.0) < 0.02
+
+
+def test_dirichlet_draws_are_the_same_on_both_sides_of_the_smallest_number():
+    # Quantiles of 1e-300 and less, once above and once below the smallest normal number; ratio of shares by hand.
+    alpha, u = np.array([0.01, 0.02]), np.array([[1e-3, 1e-6], [0.5e-3, 0.5e-6]])
+    logs = (np.log(u) + special.gammaln(alpha + 1.0)) / alpha
+    assert logs[0].max() > math.log(np.finfo(float).tiny) > logs[1].max()
+    draws = dist.dirichlet_draws(alpha, u)
+    assert np.allclose(np.log(draws[:, 0] / draws[:, 1]), logs[:, 0] - logs[:, 1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("concentration", [[2.0], [1.0, 0.0], [1.0, -1.0], [1.0, math.inf], [4e-7, 5e-7]])
 def test_dirichlet_needs_two_positive_shares(concentration):
     with pytest.raises(ValueError):
         dist.dirichlet_draws(concentration, np.full((2, len(concentration)), 0.5))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from inputs_project import FOLDER, use_project
 
+from simhcc.claims.schema import claim_schemas
 from simhcc.errors import InputError
 from simhcc.inputs import (
     UNITS,
@@ -451,7 +452,7 @@ def problems(value: Any, schema: Any, root_schema: Any, where: str = "") -> list
     return found
 
 
-SCHEMAS = json_schema()
+SCHEMAS = json_schema() | claim_schemas()
 
 
 def schema_problems(kind: str, tree: Any) -> list[str]:
@@ -481,6 +482,7 @@ BEYOND_THE_SCHEMA = {
         new_in_packaged_file limits_swapped value_outside_ci95 lopsided_ci95 zero_lower_limit beta_too_wide negative_sd
         mean_beside_value normal_outside_unit gamma_for_a_share value_outside_uniform uniform_turned_round
         triangle_turned_round dirichlet_of_one dirichlet_of_a_number dirichlet_not_adding_up dirichlet_other_length
+        dirichlet_without_weight
         list_for_one_number list_of_other_length source_twice currency_without_rate
         lognormal_without_end""",
     "sources": "",
@@ -544,15 +546,38 @@ def test_the_schema_accepts_the_shipped_files():
             if tree == "params":
                 kinds = {"sources.yaml": "sources", "correlations.yaml": "correlations", "posterior": "posterior"}
                 kinds |= {"structures.yaml": "structures"}
-                kind = None if folder in ("trials", "populations", "calibration") else kinds.get(folder, "params")
+                kinds |= {"trials": "trial", "populations": None, "calibration": None}
+                kind = kinds.get(folder, "params")
             else:
-                kind = {"strategies": "strategy", "claims": None, "structures": "structure", "forecasts": None}.get(
-                    folder, "scenario"
-                )
+                kinds = {
+                    "strategies": "strategy",
+                    "claims": "claim",
+                    "structures": "structure",
+                    "forecasts": "forecast",
+                }
+                kind = "trial" if path.parent.name == "trials" else kinds.get(folder, "scenario")
             if kind is not None:
                 assert schema_problems(kind, read_yaml(path).tree) == [], path
                 checked += 1
     assert checked >= 10
+
+
+def test_the_schemas_of_claims_and_forecasts_see_what_is_misspelt():
+    claim = read_yaml(packaged_folder("scenarios") / "claims" / "perioperative-os.yaml").tree
+    for path in (
+        ("statment",),
+        ("components", 0, "rul"),
+        ("experiments", next(iter(claim["experiments"])), "populaton"),
+    ):
+        wrong = json.loads(json.dumps(claim))
+        place = wrong
+        for part in path[:-1]:
+            place = place[part]
+        place[path[-1]] = "x"
+        assert any(path[-1] in text for text in schema_problems("claim", wrong)), path
+    forecast = read_yaml(packaged_folder("scenarios") / "forecasts" / "talentop-os.yaml").tree
+    assert schema_problems("forecast", forecast | {"cutoff": 3}) == [": unknown cutoff"]
+    assert schema_problems("forecast", forecast | {"cutoff_months": -3}) != []
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -25,7 +25,8 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def json_schema() -> dict[str, dict[str, Any]]:
     """File kind -> JSON Schema (draft 2020-12).
 
-    Kinds: params, sources, correlations, posterior, scenario, strategy, structure, structures, trial.
+    Kinds: params, sources, correlations, posterior, scenario, strategy, structure, structures, trial. Those of claims and
+    forecasts are in `simhcc.claims.schema`.
 
     A schema accepts every file that is read; some rules that need more than one entry (an unknown source, a
     distribution that does not fit its value) are checked on reading only.
@@ -43,7 +44,12 @@ def json_schema() -> dict[str, dict[str, Any]]:
         "structures": {"type": "array", "items": plain_schema(TopicModel)},
         "trial": plain_schema(TrialModel),
     }
-    return {kind: {"$schema": _DIALECT, "title": f"simhcc {kind}", **schema} for kind, schema in schemas.items()}
+    return {kind: titled(kind, schema) for kind, schema in schemas.items()}
+
+
+def titled(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema with its dialect and the title that editors show."""
+    return {"$schema": _DIALECT, "title": f"simhcc {kind}", **schema}
 
 
 def _mapping_of(schema: dict[str, Any]) -> dict[str, Any]:

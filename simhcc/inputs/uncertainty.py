@@ -183,6 +183,10 @@ def _dirichlet(value: Value, arguments: dict[str, Any]) -> Uncertainty:
                 raise ValueError(f"concentration {a:g} of {total:g} beside share {share:g}; they must agree")
     if sum(a > 0.0 for a in concentration) < 2:
         raise ValueError("a Dirichlet distribution with fewer than two shares above 0")
+    if sum(concentration) < dist.LEAST_CONCENTRATION:
+        raise ValueError(
+            f"concentrations that add up to {sum(concentration):.3g}; they must come to {dist.LEAST_CONCENTRATION:g} or more"
+        )
     return Uncertainty("dirichlet", FrozenMap(arguments), (), concentration)
 
 

@@ -660,7 +660,9 @@ def explained(name: str, scenario: str | None) -> dict[str, Any]:
 
 def write_schemas(folder: Path, overwrite: bool) -> list[Path]:
     """Write the JSON Schema of each kind of input file; returns their paths."""
-    schemas = json_schema()
+    from simhcc.claims.schema import claim_schemas
+
+    schemas = json_schema() | claim_schemas()
     paths = [folder / f"{kind}.schema.json" for kind in schemas]
     taken = [str(path) for path in paths if path.exists()]
     if taken and not overwrite:

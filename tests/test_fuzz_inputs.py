@@ -68,14 +68,25 @@ def call_a_program(folder: Path) -> None:
     os.system("true")
 
 
+def wait_for_ever(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    os.open(folder / "pipe", os.O_RDONLY)  # opens when somebody writes: nobody does
+
+
 @pytest.mark.parametrize(
     ("planted", "words"),
-    [(leave_a_file, "for writing"), (call_a_program, "os.system"), (go_round_and_round, "TooLong")],
+    [
+        (leave_a_file, "for writing"),
+        (call_a_program, "os.system"),
+        (go_round_and_round, "TooLong"),
+        (wait_for_ever, "TooLong"),
+    ],
 )
 def test_what_a_file_must_never_do_would_be_noticed(
     fuzzer: Fuzzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planted, words: str
 ) -> None:
     monkeypatch.setattr(fuzz_inputs, "SECONDS", 0.3)
+    monkeypatch.setattr(fuzz_inputs, "BLOCKED", 10.0)
     original = command.checked
 
     def with_fault(*arguments: object) -> object:

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from cli_project import invoke, use
 
-from simhcc.inputs import list_scenarios, list_strategies, load_scenario
+from simhcc.inputs import list_scenarios, list_strategies, load_scenario, load_strategy
 from simhcc.pathway.whole import pathway
 from simhcc.report.page import build, cheers, sections, strategies
 from simhcc.report.page.content import read_content
@@ -405,7 +405,7 @@ def test_everything_that_ships_has_words_in_both_languages() -> None:
         assert f"setting.{scenario.setting}" in known and f"perspective.{scenario.perspective}" in known
         assert f"country.{scenario.country or 'china'}" in known
         shipped |= {strategy.id: strategy for strategy in scenario.strategies}
-    wanted = set()
+    wanted = {f"text.{note}" for name in list_strategies() if (note := load_strategy(name).note)}
     for strategy in shipped.values():
         assert strategy.label.en and strategy.label.zh
         for node, rows in strategy_content(strategy)["tables"].items():

@@ -60,7 +60,8 @@ def _ways(graph: Pathway, strategy: Strategy) -> list[list[Any]]:
 def baseline_table(cohort: Mapping[str, Any]) -> pd.DataFrame:
     """The baseline patients: a row for each number (mean, sd) and for each level of a class (share).
 
-    Columns: attribute, level, statistic, value, sd. Hidden attributes are left out; of a yes or no the yes is shown.
+    A number whose sd exceeds its mean has a second row with the median and the quartiles. Columns: attribute, level,
+    statistic, value, sd, lower, upper. Hidden attributes are left out; of a yes or no the yes is shown.
     """
     rows: list[dict[str, Any]] = []
     columns = WithDerived({name: np.asarray(values, dtype=float) for name, values in cohort.items()})
@@ -76,10 +77,14 @@ def baseline_table(cohort: Mapping[str, Any]) -> pd.DataFrame:
         if levels is None:
             row = {"attribute": name, "level": "", "statistic": "mean", "value": values.mean(), "sd": values.std()}
             rows.append(row)
+            if values.std() > abs(values.mean()):
+                lower, middle, upper = np.quantile(values, (0.25, 0.5, 0.75))
+                quartiles = {"statistic": "median", "value": middle, "lower": lower, "upper": upper}
+                rows.append({"attribute": name, "level": ""} | quartiles)
             continue
         for code, level in levels.items():
             share = float((values == code).mean())
             if share > 0.0 and not (levels == NO_YES and code == 0):
                 shown = "" if levels == NO_YES else level
                 rows.append({"attribute": name, "level": shown, "statistic": "share", "value": share, "sd": np.nan})
-    return pd.DataFrame(rows, columns=["attribute", "level", "statistic", "value", "sd"])
+    return pd.DataFrame(rows, columns=["attribute", "level", "statistic", "value", "sd", "lower", "upper"])

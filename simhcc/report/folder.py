@@ -39,7 +39,7 @@ icer.csv          costs, QALYs and ICERs along the frontier; strategies with a d
 survival.csv      share free of each endpoint by month, with mcse and sd (standard deviation over iterations)
 occupancy.csv     share of patients in each state by month
 events.csv        events per patient
-population.csv    the baseline patients: mean and sd of numbers, share of each level of a class
+population.csv    the baseline patients: mean and sd of numbers (and quartiles of skewed ones), share of each level of a class
 subgroups.csv     subgroups and their numbers of patients; "all" is the whole population
 iterations.csv    one row per iteration and strategy (only with several iterations)
 economics/        net benefit, acceptability, expected loss, EVPI, prices, waterfalls, budget (docs/economics.md names the columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,11 @@ from simhcc.uncertainty.stored import StoredPsa, load
 PLACE = "voi"
 SIZES = (100, 200, 400, 800, 1600)
 FEWEST_DRAWS = 100
+NAMED = (
+    "wtp", "method", "trial", "sizes", "patients_per_year", "years", "discount", "fixed_cost", "cost_per_participant",
+    "out",
+)  # fmt: skip
+"""options that the record's command repeats"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +73,7 @@ class Finished:
     def as_object(self) -> dict[str, Any]:
         """For machines."""
         content: dict[str, Any] = {
+            "command": command_of(self.request),
             "results": str(self.folder),
             "wtp": self.wtp,
             "currency": self.stored.currency,
@@ -290,6 +297,18 @@ def _trial(
             raise InputError(f"{amount:g}", f"0 or more {stored.currency}", key=option)
         costs.append(amount)
     return load_trial(request.trial), sizes, (costs[0], costs[1])
+
+
+def command_of(request: Request) -> str:
+    """The command that repeats the analysis."""
+    words = ["simhcc", "voi", str(request.results)]
+    for group in request.groups:
+        words += ["--group", group]
+    for name in NAMED:
+        value = getattr(request, name)
+        if value is not None and value != Request.__dataclass_fields__[name].default:
+            words += ["--" + name.replace("_", "-"), f"{value:g}" if isinstance(value, float) else str(value)]
+    return shlex.join(words)
 
 
 def _perfect(stored: StoredPsa, wtp: float, population: Population | None) -> pd.DataFrame:

@@ -370,6 +370,7 @@ def _write(target: Path, results: Sequence[TrialResult], request: Request, param
         "version": simhcc.__version__,
         "seed": request.seed,
         "parameters": parameters.fingerprint(),
+        "parameter_files": dict(parameters.files),
         "files": {r.trial.id: r.trial.document.sha256 for r in results},
         "trials": [r.as_object() for r in results],
     }

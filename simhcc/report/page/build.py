@@ -278,8 +278,11 @@ def script_data(page: sections.Page, first: Sequence[str]) -> dict[str, Any]:
         "points": points,
         "ceac": _over(ceac, grid, "Proportion", 5),
         "loss": _over(loss, grid, "Expected_Loss", 2),
+        "ceac_mcse": _over(ceac, grid, "MCSE", 5),
+        "loss_mcse": _over(loss, grid, "MCSE", 2),
         "ceaf": [ceaf.get(w) for w in grid],
         "evpi": None if not len(evpi) else [_rounded(x, 2) for x in evpi.set_index("WTP")["EVPI"].reindex(grid)],
+        "evpi_mcse": None if not len(evpi) else [_rounded(x, 2) for x in evpi.set_index("WTP")["MCSE"].reindex(grid)],
         "inmb": {
             s: {name: column for name in ("mean", "mcse", "lower", "upper") if (column := _over(part, grid, name, 2).get(s))}
             for s, part in _parts(inmb)

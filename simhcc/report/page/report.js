@@ -247,12 +247,14 @@
       if (cells.length > 2) {
         cells[2].textContent = D.ceac[id] ? percent(D.ceac[id][at]) : "\u2013";
         cells[3].textContent = D.loss[id] ? money(D.loss[id][at]) : "\u2013";
+        if (D.ceac[id] && D.ceac_mcse[id] && D.ceac_mcse[id][at]) cells[2].appendChild(html("span", " \u00b1" + percent(D.ceac_mcse[id][at]), "mcse"));
+        if (D.loss[id] && D.loss_mcse[id] && D.loss_mcse[id][at]) cells[3].appendChild(html("span", " \u00b1" + money(D.loss_mcse[id][at]), "mcse"));
       }
     });
     rows.sort(function (a, b) { return nmb(b.getAttribute("data-strategy")) - nmb(a.getAttribute("data-strategy")); }).forEach(function (row) { row.parentNode.appendChild(row); });
     $("wtp-value").textContent = money(w) + (D.currency ? " " + D.currency : "") + " / QALY";
     $("wtp").setAttribute("aria-valuetext", money(w) + (D.currency ? " " + D.currency : "") + " / QALY");
-    $("evpi-words").textContent = D.evpi ? T.evpi_words.replace("{evpi}", money(D.evpi[at])) : "";
+    $("evpi-words").textContent = D.evpi ? T.evpi_words.replace("{evpi}", money(D.evpi[at]) + (D.evpi_mcse[at] ? " \u00b1" + money(D.evpi_mcse[at]) : "")) : "";
   }
   function economics() {
     wtpTable();

@@ -25,11 +25,25 @@ MOST_POINTS = 300
 MOST_DRAWN = 8
 """strategies drawn at first where there are more"""
 TORNADO_BARS = 15
+FEWEST_BARS = 5
+MOST_DIGITS = 6
+"""decimals of a standard error"""
 LANDMARKS = ((12, 1), (24, 2), (36, 3), (60, 5))
 SURVIVAL = ("os_12m", "os_24m", "os_36m", "os_60m")
 HEALTH = ("ly_undiscounted", "ly", "qaly_undiscounted", "qaly", "cost")
 COSTS = "cost_"
 MINUS = "\N{MINUS SIGN}"
+COMMANDS: Mapping[str, Sequence[str]] = {
+    "psa": ("simhcc run {scenario} --iterations 500 --out results/{scenario}-psa",),
+    "tornado": (
+        "simhcc sensitivity tornado {scenario} --out results/{scenario}-tornado",
+        "simhcc report RESULTS --with results/{scenario}-tornado",
+    ),
+    "evppi": ("simhcc voi RESULTS", "simhcc report RESULTS"),
+    "validation": ("simhcc trial all --out results/trials", "simhcc report RESULTS --with results/trials"),
+    "claims": ("simhcc claims --out results/claims", "simhcc report RESULTS --with results/claims"),
+}
+"""what makes the input of a section that is not there"""
 
 
 class Page:
@@ -61,6 +75,14 @@ class Page:
             return signed(f"{x:.1f}")
         return signed(f"{x:.3f}")
 
+    def error(self, outcome: str, value: Any) -> str:
+        """A standard error beside its mean: with the mean's digits, or with one that counts where those would show 0."""
+        text, x = self.number(outcome, value), float(value)
+        if not 0.0 < x < math.inf or any(digit in text for digit in "123456789"):
+            return text
+        shown, unit = (100.0 * x, "\N{NARROW NO-BREAK SPACE}%") if text.endswith("%") else (x, "")
+        return f"{shown:.{min(1 - math.ceil(math.log10(shown)), MOST_DIGITS)}f}{unit}"
+
     def cell(self, outcome: str, row: Mapping[str, Any] | None, *, plus: bool = False) -> Markup:
         """A mean with its Monte-Carlo error, and the interval over iterations where there is one."""
         if row is None or not _finite(row["mean"]):
@@ -70,8 +92,10 @@ class Page:
         if plus and float(row["mean"]) > 0:
             mean = f"+{mean}"
         parts: list[Any] = [el("b", mean)]
+        if row["mean"] == 0.0 and row["mcse"] == 0.0:
+            return el("td", parts, class_="num", data_value="0.0")  # what never happens under this strategy
         if _finite(row["mcse"]):
-            parts.append(el("span", f" ±{self.number(outcome, row['mcse'])}", class_="mcse"))
+            parts.append(el("span", f" ±{self.error(outcome, row['mcse'])}", class_="mcse"))
         if self.content.iterations > 1 and _finite(row["lower"]) and _finite(row["upper"]):
             low, high = self.number(outcome, row["lower"]), self.number(outcome, row["upper"])
             parts.append(el("span", f"{low} {self.words('to')} {high}", class_="interval"))
@@ -118,7 +142,10 @@ class Page:
 
     def missing(self, key: str) -> Markup:
         """A sentence for a section whose input is not there."""
-        return el("p", self.words(f"missing.{key}"), class_="missing")
+        parts: list[Any] = [self.words(f"missing.{key}")]
+        for command in COMMANDS.get(key, ()):
+            parts += [el("br"), el("code", command.format(scenario=self.content.record["scenario"]))]
+        return el("p", parts, class_="missing")
 
     def table(self, head: Sequence[Any], rows: Sequence[Any], caption: str, class_: str = "") -> Markup:
         """A table with a caption; cells that are not elements yet become text."""
@@ -215,7 +242,7 @@ def summary(page: Page) -> Markup:
         share, best = max(survival)
         row = found[best, "os_60m"]
         text = words("summary.survival", name=page.names[best], share=page.number("os_60m", share),
-                     mcse=page.number("os_60m", row["mcse"]))  # fmt: skip
+                     mcse=page.error("os_60m", row["mcse"]))  # fmt: skip
         points.append(text)
     icer = content.table("icer")
     frontier = [page.names.get(s, s) for s in icer[icer["Status"] == "ND"]["Strategy"]]
@@ -267,7 +294,7 @@ def population(page: Page) -> Markup:
                 [words("head.characteristic"), words("head.level"), words("head.value")],
                 rows,
                 words("population.table"),
-                "compact",
+                "compact baseline",
             )
         )
     else:
@@ -282,9 +309,10 @@ def _blank(value: Any) -> bool:
 def _baseline(words: Words, row: Mapping[Any, Any]) -> str:
     if row["statistic"] == "share":
         return f"{100 * float(row['value']):.1f}\N{NARROW NO-BREAK SPACE}%"
-    return words(
-        f"statistic.{row['statistic']}", value=signed(f"{float(row['value']):.2f}"), sd=f"{float(row['sd']):.2f}"
-    )
+    names = ("value", "lower", "upper") if row["statistic"] == "median" else ("value", "sd")
+    numbers = {name: float(row[name]) for name in names}
+    digits = 0 if abs(numbers["value"]) >= 100.0 else 2
+    return words(f"baseline.{row['statistic']}", **{name: signed(f"{x:,.{digits}f}") for name, x in numbers.items()})
 
 
 def strategies(page: Page) -> Markup:
@@ -368,7 +396,9 @@ def outcome_table(
         for s in page.content.ids
         if s != without and any((s, o) in found for o in outcomes)
     ]
-    return page.table([page.words("head.strategy"), *(page.outcome(o) for o in outcomes)], rows, title, "outcomes")
+    return page.table(
+        [page.words("head.strategy"), *(page.outcome(o) for o in outcomes)], rows, title, "outcomes numbers"
+    )
 
 
 def events_table(page: Page) -> Markup:
@@ -390,7 +420,7 @@ def events_table(page: Page) -> Markup:
             cells.append(el("td", "–" if r is None else f"{r['mean']:.3f}", class_="num"))
         rows.append(el("tr", el("th", words.or_id("event", str(event)), scope="row"), cells))
     head = [words("head.event"), *(page.names[s] for s in page.content.ids)]
-    table_ = page.table(head, rows, words("table.events"), "compact")
+    table_ = page.table(head, rows, words("table.events"), "compact numbers events")
     return el("details", el("summary", words("table.events")), table_)
 
 
@@ -429,6 +459,7 @@ def icer_table(page: Page, group: str, title: str) -> Markup:
     table = page.content.table("icer", group)
     if not len(table):
         return Markup("")
+    means = by_strategy(page.content.table("summary", group))
     rows = []
     for r in table.to_dict("records"):
         status = str(r["Status"])
@@ -439,7 +470,13 @@ def icer_table(page: Page, group: str, title: str) -> Markup:
                 "tr",
                 page.strategy_head(str(r["Strategy"])),
                 [
-                    el("td", page.number(kind, r[name]), class_="num", data_value=_data(r[name]))
+                    el(
+                        "td",
+                        page.number(kind, r[name]),
+                        _error_of(page, means, str(r["Strategy"]), kind) if name in ("Cost", "Effect") else None,
+                        class_="num",
+                        data_value=_data(r[name]),
+                    )
                     for name, kind in (
                         ("Cost", "cost"),
                         ("Effect", "qaly"),
@@ -455,6 +492,15 @@ def icer_table(page: Page, group: str, title: str) -> Markup:
     head = [words("head.strategy"), page.money("head.cost"), words("head.qaly"), words("head.inc_cost"),
             words("head.inc_qaly"), page.money("head.icer"), words("head.status")]  # fmt: skip
     return page.table(head, rows, title, "icer")
+
+
+def _error_of(
+    page: Page, means: Mapping[tuple[str, str], Mapping[str, Any]], strategy: str, outcome: str
+) -> Markup | None:
+    row = means.get((strategy, outcome))
+    if row is None or not _finite(row["mean"]) or not _finite(row["mcse"]):
+        return None
+    return el("span", f" ±{page.error(outcome, row['mcse'])}", class_="mcse")
 
 
 def _data(value: Any) -> str | None:
@@ -478,7 +524,7 @@ def wtp_table(page: Page, wtp: float) -> Markup:
         for s in content.ids
         if s in priced
     ]
-    return page.table(head, rows, words("wtp.table"), "wtp")
+    return page.table(head, rows, words("wtp.table"), "wtp numbers")
 
 
 def economics(page: Page) -> Markup:
@@ -569,7 +615,7 @@ def budget(page: Page) -> Markup:
         "details",
         el("summary", title),
         el("p", words("budget.note"), class_="note"),
-        page.table(head, rows, title, "compact"),
+        page.table(head, rows, title, "compact numbers"),
     )
 
 
@@ -709,13 +755,21 @@ def tornado(page: Page, answer: Mapping[str, Any], record: Mapping[str, Any]) ->
             class_="legend",
         ),
         el("figcaption", note, other_inputs(page, record)),
-        el("details", el("summary", words("table.numbers")), page.table(head, table, title, "compact")),
+        el("details", el("summary", words("table.numbers")), page.table(head, table, title, "compact numbers")),
         class_="chart",
     )
 
 
 def other_inputs(page: Page, record: Mapping[str, Any]) -> Markup | None:
-    """A warning where an analysis was made from other numbers than the run."""
+    """A warning where an analysis was made from other numbers than the run.
+
+    A trial brings its own levels and has no scenario, so it is compared file by file; the others by fingerprint.
+    """
+    theirs_by_file, mine_by_file = record.get("parameter_files"), page.content.record.get("files")
+    if theirs_by_file and mine_by_file:
+        if all(mine_by_file.get(name) == digest for name, digest in theirs_by_file.items()):
+            return None
+        return el("strong", " ", page.words("other_inputs"), class_="warn")
     mine = (page.content.record.get("parameters") or {}).get("fingerprint")
     found = record.get("parameters")
     theirs = found.get("fingerprint") if isinstance(found, dict) else found
@@ -728,7 +782,10 @@ def evppi(page: Page, found: Mapping[str, Any]) -> Markup:
     """Value of partial perfect information by group of evidence."""
     words = page.words
     rows = [r for r in found.get("evppi", ()) if _finite(r.get("EVPPI"))]
+    groups = len(rows)
     rows = sorted(rows, key=lambda r: -float(r["EVPPI"]))[:TORNADO_BARS]
+    # Groups that are worth nothing would only be a list of zeros.
+    rows = [r for k, r in enumerate(rows) if k < FEWEST_BARS or float(r["EVPPI"]) + float(r.get("SE") or 0) >= 0.5]
     if not rows:
         return page.missing("evppi")
     title = words("evppi.title", wtp=f"{float(found['wtp']):,.0f}", currency=str(found.get("currency") or ""))
@@ -756,6 +813,8 @@ def evppi(page: Page, found: Mapping[str, Any]) -> Markup:
         )
         parts.append(el("text", page.number("money", x), x=f"{left + high * scale + 6:.1f}", y=y + 13))
     note = words("evppi.note")
+    if groups > len(rows):
+        note += " " + words("evppi.rest", n=len(rows), of=groups)
     perfect = found.get("evpi") or ()
     if perfect and _finite(perfect[0].get("EVPI")):
         note += " " + words(
@@ -799,6 +858,8 @@ def _trial(page: Page, trial: Mapping[str, Any]) -> Markup:
                 return f"{100 * x:.1f}\N{NARROW NO-BREAK SPACE}%" if share else f"{x:.2f}"
 
             what = words.or_id("statistic", statistic)
+            if statistic != "orr":
+                what = f"{r['endpoint']} {what}"
             if _finite(r.get("time_months")):
                 what += words("validation.at", months=f"{r['time_months']:g}")
             who = str(r["arm"]) if not r.get("reference") else f"{r['arm']} : {r['reference']}"
@@ -830,7 +891,7 @@ def _trial(page: Page, trial: Mapping[str, Any]) -> Markup:
                 el(
                     "tr",
                     el("td", f"{who}{group}"),
-                    el("td", f"{r['endpoint']} {what}"),
+                    el("td", what, el("small", str(r["analysis"])) if r.get("analysis") else None),
                     el("td", shown(r.get("published")), flag, el("span", interval, class_="interval"), class_="num"),
                     el(
                         "td",
@@ -838,8 +899,8 @@ def _trial(page: Page, trial: Mapping[str, Any]) -> Markup:
                         el("span", simulated, class_="interval"),
                         class_="num",
                     ),
-                    el("td", verdict, class_=class_),
-                    el("td", use),
+                    el("td", verdict, class_=f"{class_} short"),
+                    el("td", use, class_="short"),
                 )
             )
     head = [
@@ -1054,6 +1115,8 @@ def record(page: Page) -> Markup:
     for kind, found in page.content.analyses.items():
         for folder, content in found:
             command = content.get("command") or (content.get("record") or {}).get("command") or folder.name
+            if kind == "claims":
+                command = _claims_command(content["claims"])
             others.append(el("li", words(f"analysis.{kind}"), words("colon"), el("code", str(command))))
     return section(
         page,
@@ -1062,6 +1125,16 @@ def record(page: Page) -> Markup:
         [el("p", words("record.analyses")), el("ul", others)] if others else None,
         el("details", el("summary", words("record.files", n=len(files))), el("ul", files, class_="files")),
     )
+
+
+def _claims_command(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The command of the claims of a record; with its sizes where all were judged with the same."""
+    words = ["simhcc", "claims", *found]
+    for name in ("iterations", "patients", "seed"):
+        sizes = {claim.get(name) for claim in found.values()}
+        if len(sizes) == 1 and None not in sizes:
+            words += [f"--{name}", str(sizes.pop())]
+    return " ".join(words)
 
 
 def checklist(page: Page) -> Markup:

@@ -296,6 +296,9 @@ def report_(
         list[Path] | None,
         typer.Option("--with", metavar="DIR", help="Results of trial, claims, sensitivity or voi; may be repeated."),
     ] = None,
+    excel: Annotated[
+        bool, typer.Option("--excel", help="Also write the same content as an Excel workbook beside the page.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -307,7 +310,9 @@ def report_(
     with _errors(json_):
         from simhcc.report.page import Request, write_report
 
-        found = write_report(Request(results=results, lang=lang, out=out, more=with_ or (), overwrite=overwrite))
+        found = write_report(
+            Request(results=results, lang=lang, out=out, more=with_ or (), overwrite=overwrite, excel=excel)
+        )
         if json_:
             typer.echo(json.dumps(found.as_object(), ensure_ascii=False, allow_nan=False))
         else:

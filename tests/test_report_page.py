@@ -19,6 +19,7 @@ from cli_project import invoke, use
 
 from simhcc.inputs import list_scenarios, list_strategies, load_scenario, load_strategy
 from simhcc.pathway.whole import pathway
+from simhcc.report.described import baseline_table
 from simhcc.report.page import build, cheers, sections, strategies
 from simhcc.report.page.content import read_content
 from simhcc.report.page.markup import VOID, Markup, el, json_script
@@ -189,7 +190,7 @@ def test_numbers_are_those_of_the_tables(full: Path) -> None:
 
 
 def _class_of(item: dict[str, Any], name: str) -> bool:
-    return any(x["tag"] == "table" and x["at"].get("class") == name for x in item["inside"])
+    return any(x["tag"] == "table" and name in (x["at"].get("class") or "").split() for x in item["inside"])
 
 
 def test_a_cell_says_mean_error_and_interval(full: Path) -> None:
@@ -251,6 +252,69 @@ def test_an_analysis_of_other_inputs_is_flagged_and_of_another_scenario_left_out
     path.write_text(json.dumps(content), encoding="utf-8")
     text = text_of(folder)
     assert "A sensitivity analysis of another scenario (elsewhere)" in text and "change 300" not in text
+
+
+def test_the_workbook_tells_the_same(full: Path, tmp_path: Path) -> None:
+    pytest.importorskip("xlsxwriter")
+    openpyxl = pytest.importorskip("openpyxl")
+    done = invoke("report", full, "--excel", "--lang", "zh", "--out", tmp_path / "a.html", "--json")
+    assert done.exit_code == 0 and json.loads(done.stdout)["workbook"] == str(tmp_path / "a.xlsx"), done.output
+    assert {path.name for path in tmp_path.iterdir()} == {"a.html", "a.xlsx"}
+    book = openpyxl.load_workbook(tmp_path / "a.xlsx", read_only=True)
+    rows = {sheet.title: [list(row) for row in sheet.iter_rows(values_only=True)] for sheet in book}
+    summary = pd.read_csv(full / "summary.csv", float_precision="round_trip")
+    assert len(rows["summary"]) == 3 + len(summary) and rows["summary"][2] == list(summary.columns)
+    assert {*FILES_OF_A_REPORT} <= set(rows), set(rows)
+    (bar,) = rows["sensitivity"][3:]
+    assert "recurrence.rate" in bar and -450.0 in bar
+    assert [row[-1] for row in rows["evppi"][2:]] == ["SE", 3.0] and 10.75 in rows["validation"][3]
+    assert "A claim of somebody." in rows["claims"][3] and 0.625 in rows["claims"][3]
+    assert len(rows["cheers"]) == 3 + 28 and CJK.search(rows["cheers"][3][1])
+    numbers = pd.read_csv(full / "inputs" / "parameters.csv")
+    assert len(rows["inputs"]) == 3 + len(numbers)
+    assert any("其他情况" in row for row in rows["strategies"])
+    # The page is not written without its workbook, nor over somebody's.
+    (tmp_path / "a.html").unlink()
+    again = invoke("report", full, "--excel", "--out", tmp_path / "a.html")
+    assert again.exit_code == 2 and "--overwrite" in again.stderr and not (tmp_path / "a.html").exists()
+    assert invoke("report", full, "--out", tmp_path / "b.html").exit_code == 0 and not (tmp_path / "b.xlsx").exists()
+
+
+FILES_OF_A_REPORT = (
+    "about", "strategies", "population", "survival", "occupancy", "summary", "differences", "icer", "nmb", "ceac", "evpi",
+    "events", "sensitivity", "evppi", "validation", "claims", "inputs", "sources", "cheers",
+)  # fmt: skip
+
+
+def test_a_standard_error_never_reads_as_none(full: Path) -> None:
+    page = sections.Page(read_content(full), Words("en"))
+    assert page.error("os_60m", 0.0051) == "0.5\u202f%" and page.error("os_60m", 0.0004) == "0.04\u202f%"
+    assert page.error("os_60m", 0.0) == "0.0\u202f%" and page.error("cost", 0.031) == "0.03"
+    assert page.error("qaly", 1e-12) == "0.000000" and page.error("median_os_months", 0.0499) == "0.05"
+    never = {"mean": 0.0, "mcse": 0.0, "lower": 0.0, "upper": 0.0}
+    assert Parsed(page.cell("cost_procedure", never)).of("td")[0]["text"] == "0"
+
+
+def test_skewed_numbers_of_the_baseline_have_quartiles() -> None:
+    values = np.r_[np.full(25, 1.0), np.full(50, 20.0), np.full(25, 4000.0)]
+    table = baseline_table({"afp": values, "age": np.linspace(40, 80, 100)}).set_index(["attribute", "statistic"])
+    row = table.loc[("afp", "median")]
+    assert (row["value"], row["lower"], row["upper"]) == (20.0, 15.25, 1015.0)
+    assert ("age", "mean") in table.index and ("age", "median") not in table.index
+
+
+def test_a_trial_of_the_same_files_is_not_flagged(full: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "same"
+    shutil.copytree(full, folder)
+    path = folder / "trials" / "trial.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    files = json.loads((folder / "run.json").read_text(encoding="utf-8"))["files"]
+    numbers = {name: digest for name, digest in files.items() if "params" in name}
+    assert numbers
+    for more, flagged in (({}, 0), ({"params/other.yaml": "0"}, 1), (dict.fromkeys(numbers, "0"), 1)):
+        # Another fingerprint: a trial has levels of its own and no overrides of a scenario.
+        path.write_text(json.dumps(content | {"parameters": "0", "parameter_files": numbers | more}), encoding="utf-8")
+        assert text_of(folder).count("Made from other inputs than this run") == flagged
 
 
 def test_what_is_missing_says_so(results: Path) -> None:

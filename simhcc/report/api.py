@@ -54,14 +54,19 @@ class Results:
         wide = wide.swaplevel(axis=1).reindex(columns=list(outcomes), level=0)
         return wide.reindex(list(dict.fromkeys(rows["strategy"])))
 
-    def report(self, *, lang: str = "en", out: str | Path | None = None, more: Sequence[str | Path] = ()) -> Path:
-        """Write the HTML report (`simhcc report`) and return its path; `more` names further results folders."""
+    def report(
+        self, *, lang: str = "en", out: str | Path | None = None, more: Sequence[str | Path] = (), excel: bool = False
+    ) -> Path:
+        """Write the HTML report (`simhcc report`) and return its path; `more` names further results folders.
+
+        With `excel` the same content is also written as a workbook beside it.
+        """
         from simhcc.report.page import Request as ReportRequest
         from simhcc.report.page import write_report
 
         target = None if out is None else Path(out)
         request = ReportRequest(
-            results=self.folder, lang=lang, out=target, more=[Path(p) for p in more], overwrite=True
+            results=self.folder, lang=lang, out=target, more=[Path(p) for p in more], overwrite=True, excel=excel
         )
         return write_report(request).path
 

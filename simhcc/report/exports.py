@@ -157,10 +157,12 @@ def write_workbook(
     path: Path,
     about: Mapping[str, Any],
     sheets: Mapping[str, pd.DataFrame],
+    notes: Mapping[str, str] = NOTES,
 ) -> bool:
     """An Excel workbook with one sheet a table; False where XlsxWriter (extra `tables`) is not installed.
 
-    `about` fills the first sheet. Numbers stay numbers; text that looks like a formula or a link stays text.
+    `about` fills the first sheet; `notes` gives the sentence at the head of a sheet. Numbers stay numbers; text that
+    looks like a formula or a link stays text.
     """
     try:
         import xlsxwriter
@@ -191,14 +193,15 @@ def write_workbook(
             else:
                 sheet.write_string(row, 1, "" if text is None else str(text))
         for name, table in sheets.items():
-            _sheet(book, name, table, head, note, formats)
+            _sheet(book, name, table, notes.get(name, ""), head, note, formats)
     return True
 
 
-def _sheet(book: Any, name: str, table: pd.DataFrame, head: Any, note: Any, formats: Mapping[str, Any]) -> None:
+def _sheet(
+    book: Any, name: str, table: pd.DataFrame, words: str, head: Any, note: Any, formats: Mapping[str, Any]
+) -> None:
     sheet = book.add_worksheet(name[:31])
     shown = table.head(SHEET_ROWS)
-    words = NOTES.get(name, "")
     if len(table) > len(shown):
         words += f" The first {len(shown):,} of {len(table):,} rows; all are in the CSV file."
     sheet.write_string(0, 0, words, note)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from simhcc.report.page import sections
 from simhcc.report.page.content import Content, read_content
 from simhcc.report.page.markup import Markup, el, json_script
 from simhcc.report.page.words import LANGUAGES, Words
+from simhcc.report.page.workbook import write_report_workbook
 from simhcc.report.words import write_text
 
 STATES = (
@@ -43,6 +45,8 @@ class Request:
     out: Path | None = None
     more: Sequence[Path] = ()
     overwrite: bool = False
+    excel: bool = False
+    """also the same content as a workbook, beside the page"""
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,13 @@ class Written:
     sections: tuple[str, ...]
     missing: tuple[str, ...]
     cheers: Mapping[str, int]
+    workbook: Path | None = None
 
     def as_object(self) -> dict[str, Any]:
         """For machines."""
         return {
             "report": str(self.path),
+            "workbook": None if self.workbook is None else str(self.workbook),
             "bytes": self.bytes,
             "lang": self.language,
             "sections": list(self.sections),
@@ -70,6 +76,8 @@ class Written:
     def as_text(self) -> str:
         """For people."""
         lines = [f"Report: {self.path} ({self.bytes / 1e6:.1f} MB)"]
+        if self.workbook is not None:
+            lines.append(f"Workbook: {self.workbook}")
         if self.missing:
             lines.append(f"Not in it, because its input was not found: {', '.join(self.missing)}.")
             lines.append("--with FOLDER adds the results of simhcc trial, claims, sensitivity or voi.")
@@ -87,9 +95,23 @@ def write_report(request: Request) -> Written:
     target = request.out or request.results / name
     if target.is_dir():
         raise InputError(f"the folder {target}", "the name of a file to be made", "--out")
+    book = target.with_suffix(".xlsx") if request.excel else None
+    if book is not None:
+        if find_spec("xlsxwriter") is None:
+            raise InputError("no XlsxWriter here", 'pip install "simhcc[tables]", or no --excel', "--excel")
+        if book.exists() and request.out is not None and not request.overwrite:
+            raise InputError(f"{book}", "--overwrite to replace it, or another file", "--out")
     text = page(content, request.lang)
     # The report of a folder is made again as the folder grows; a file somewhere else may be another's.
     write_text(target, text, request.overwrite or request.out is None)
+    if book is not None:
+        # Whole or not at all, as the page.
+        part = book.with_name(f".{book.name}.part")
+        try:
+            write_report_workbook(part, content, request.lang)
+            part.replace(book)
+        finally:
+            part.unlink(missing_ok=True)
     status = [item.status for item in sections.cheers.checklist(content)]
     return Written(
         target,
@@ -98,6 +120,7 @@ def write_report(request: Request) -> Written:
         tuple(sections.ORDER),
         tuple(missing(content)),
         {name: status.count(name) for name in ("reported", "partly", "authors", "missing")},
+        book,
     )
 
 

@@ -44,7 +44,7 @@ LANES = 4
 
 
 PADDING = 40
-"""places added to the rows of a block; not a multiple of the places in many cache lines"""
+"""places added to the rows of a block: at least the 32 of a whole vector loop, and no multiple of the places in many cache lines"""
 
 
 # Places in the directory after those of the kernel: `Rewards`, `Plan`, the rest of `Work`, `Sums`, and the draws.
@@ -174,12 +174,11 @@ def _work_of(space):  # type: ignore[no-untyped-def]
         reals2(space, at.A_REALS), integers2(space, at.A_INTEGERS), reals2(space, at.A_KEPT),
         words2(space, at.A_LISTS), integers1(space, at.A_QUEUED), integers1(space, at.A_GROUPS),
         reals2(space, at.A_VISIT_REALS), integers2(space, at.A_VISIT_INTEGERS), reals1(space, at.A_MARK_REALS),
-        integers2(space, at.A_MARK_INTEGERS), integers1(space, at.A_CONTROL),
-        reals2(space, at.A_ATTRIBUTES), reals2(space, _WORK), reals2(space, _WORK + 1), reals2(space, _WORK + 2), reals2(space, _WORK + 3), reals1(space, _WORK + 4),
-        integers1(space, _WORK + 5), reals2(space, _WORK + 6), reals2(space, _WORK + 7), reals2(space, _WORK + 8),
-        reals3(space, _WORK + 9), reals2(space, _WORK + 10), counts2(space, _WORK + 11), reals3(space, _WORK + 12),
-        integers1(space, _WORK + 13),
-        integers1(space, _WORK + 14),
+        integers2(space, at.A_MARK_INTEGERS), integers1(space, at.A_CONTROL), reals2(space, at.A_ATTRIBUTES),
+        reals2(space, _WORK), reals2(space, _WORK + 1), reals2(space, _WORK + 2), reals2(space, _WORK + 3),
+        reals1(space, _WORK + 4), integers1(space, _WORK + 5), reals2(space, _WORK + 6), reals2(space, _WORK + 7),
+        reals2(space, _WORK + 8), reals3(space, _WORK + 9), reals2(space, _WORK + 10), counts2(space, _WORK + 11),
+        reals3(space, _WORK + 12), integers1(space, _WORK + 13), integers1(space, _WORK + 14),
     )  # fmt: skip
 
 

@@ -680,6 +680,52 @@ class Histories:
     """patient, mark, time"""
 
 
+def endpoint_times(
+    evaluation: Evaluation,
+    values: Values,
+    cohort: CohortLike | None = None,
+    *,
+    patients: int,
+    luck: Sequence[int] | NDArray[np.integer] | int | None = None,
+    first_patient: int = 0,
+    fresh_patients: bool = False,
+    same_numbers: bool = False,
+    threads: int | None = None,
+) -> Floats:
+    """When each patient reaches each endpoint of an evaluation with one strategy, (draws, endpoints, patients).
+
+    Months from the endpoint's origin, infinite where it is not reached, NaN where its origin never comes; what a virtual trial
+    or a study inside the simulation is made of. The lives are those that `simulate` sums up, arguments and errors as
+    there. With `same_numbers` the patients of all draws have the numbers `first_patient` and on, although
+    `fresh_patients` gives them columns of their own: the same people, of whom some attribute differs between draws.
+    Raises ModelError for an evaluation with more than one strategy.
+    """
+    if len(evaluation.strategies) != 1:
+        raise ModelError(f"endpoint times are of one strategy, not of {', '.join(evaluation.ids)}")
+    run = Prepared(evaluation, values, cohort, patients, luck, first_patient, fresh_patients)
+    if same_numbers:
+        run.ids[:] = first_patient
+    times = np.empty((run.draws, len(evaluation.endpoints), patients))
+
+    def part(first: int, last: int) -> None:
+        work = _outcomes.allocate(run.models, run.rewards, run.plan, run.block)
+        for item in range(first, last):
+            with np.errstate(all="ignore"):
+                run.run_range(item, item + 1, work)
+            draw, begin = item // run.blocks, item % run.blocks * run.block
+            count = min(run.block, patients - begin)
+            times[draw, :, begin : begin + count] = work.reached[: times.shape[1], :count]
+
+    chunks = run.chunks(threads or os.cpu_count() or 1)
+    with _compiled.compiling(COMPILING):
+        if threads == 1 or len(chunks) == 1:
+            part(0, run.items)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(lambda chunk: part(*chunk), chunks))
+    return times
+
+
 def histories(
     evaluation: Evaluation,
     values: Values,

@@ -28,7 +28,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import Life, Oracle, Stopped
 
-from simhcc.errors import SimulationError
+from simhcc.errors import ModelError, SimulationError
 from simhcc.expressions import (
     MONTHS,
     MONTHS_IN_STATE,
@@ -67,7 +67,7 @@ from simhcc.graph import (
     exponential,
 )
 from simhcc.model import as_values
-from simhcc.simulation import Evaluation, simulate
+from simhcc.simulation import Evaluation, endpoint_times, simulate
 
 # -- random small pathways -----------------------------------------------------------------------------------------
 
@@ -618,3 +618,35 @@ def test_the_plain_engine_runs_the_evaluation_too() -> None:
     for strategy in question.strategies:
         slow = oracle_histories(question.pathway, strategy, numbers, **options)
         assert slow == kernel_histories(question.pathway, strategy, numbers, **options)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_endpoint_times_are_those_of_the_histories_and_of_the_plain_engine(clinic_sums: Any, threads: int) -> None:
+    question, _, lives, cohort, numbers = clinic_sums
+    values = as_values(numbers)
+    for strategy, own in enumerate(question.strategies):
+        alone = replace(question, strategies=(own,), comparator=None)
+        times = endpoint_times(alone, values, cohort, patients=PATIENTS, threads=threads)[0]
+        hand = ByHand(question, numbers, own, cohort)
+        for position, endpoint in enumerate(question.endpoints):
+            expected = [hand.endpoint(endpoint, life) for life in lives[strategy]]
+            np.testing.assert_allclose(times[position], expected, rtol=1e-12)
+            assert np.isfinite(times[position]).any()
+
+
+def test_endpoint_times_of_the_same_people_differ_only_where_an_attribute_does(clinic_sums: Any) -> None:
+    question, _, _, cohort, numbers = clinic_sums
+    alone = replace(question, strategies=question.strategies[:1], comparator=None)
+    values = {name: np.repeat(value, 2, axis=0) for name, value in as_values(numbers).items()}
+    twice = {name: np.tile(column, 2) for name, column in cohort.items()}
+    shared = dict(patients=PATIENTS, luck=0, fresh_patients=True, threads=1)
+    first, second = endpoint_times(alone, values, twice, same_numbers=True, **shared)
+    np.testing.assert_array_equal(first, second)
+    first, second = endpoint_times(alone, values, twice, **shared)
+    assert not np.array_equal(first, second, equal_nan=True)
+
+
+def test_endpoint_times_of_two_strategies_are_refused(clinic_sums: Any) -> None:
+    question, _, _, cohort, numbers = clinic_sums
+    with pytest.raises(ModelError, match="one strategy"):
+        endpoint_times(question, as_values(numbers), cohort, patients=PATIENTS)

@@ -13,20 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simhcc import outcomes as outcomes_
 from simhcc.analysis import packed, unpacked
-from simhcc.engine.compiled import compiling
 from simhcc.graph import Channel, Endpoint, RateReward, Strategy
 from simhcc.model import Values, draws_of
 from simhcc.pathway.whole import DEATHS, pathway
 from simhcc.runner import Job, ProgressCallback, run, split
-from simhcc.simulation import COMPILING, Evaluation, Prepared
+from simhcc.simulation import Evaluation, endpoint_times
 
 Floats = NDArray[np.float64]
 
 DEATH = "death"
 DRAWS_IN_SHARD = 4
-BLOCK = 4096
 
 
 def first_times(
@@ -83,23 +80,14 @@ def shard(inputs: Mapping[str, Any], address: Mapping[str, Any]) -> dict[str, ND
     lo, hi = address["draws"]
     patients: int = inputs["patients"]
     evaluation = unpacked(inputs["evaluation"])
-    run_ = Prepared(
+    times = endpoint_times(
         evaluation,
         {key: value[lo:hi] for key, value in inputs["values"].items()},
         {key: column[lo * patients : hi * patients] for key, column in inputs["cohort"].items()},
-        patients,
-        np.arange(lo, hi),
-        lo * patients,
-        True,
-        BLOCK,
+        patients=patients,
+        luck=np.arange(lo, hi),
+        first_patient=lo * patients,
+        fresh_patients=True,
+        threads=1,
     )
-    events = len(evaluation.endpoints)
-    times = np.empty((hi - lo, events, patients))
-    work = outcomes_.allocate(run_.models, run_.rewards, run_.plan, run_.block)
-    with compiling(COMPILING), np.errstate(all="ignore"):
-        for item in range(run_.items):
-            run_.run_range(item, item + 1, work)
-            draw, begin = item // run_.blocks, item % run_.blocks * run_.block
-            count = min(run_.block, patients - begin)
-            times[draw, :, begin : begin + count] = work.reached[:events, :count]
     return {"times": times}

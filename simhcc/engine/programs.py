@@ -6,6 +6,8 @@ formulas of any pathway run at compiled speed and changing them compiles nothing
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 
@@ -15,7 +17,8 @@ from simhcc.engine.compiled import inline, part
 from simhcc.engine.directory import integers1, integers2, reals2, words2
 from simhcc.engine.rng import occurrence_word, uniform
 
-_VECTOR = 1 if numba.config.DISABLE_JIT else 32
+_config: Any = numba.config
+_VECTOR = 1 if _config.DISABLE_JIT else 32
 """places that one turn of a vectorised loop takes; a workspace has room for them beyond a block"""
 
 

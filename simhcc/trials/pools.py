@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from simhcc import outcomes as _outcomes
 from simhcc.analysis import packed, unpacked
 from simhcc.assembly import doses
 from simhcc.engine import arithmetic
-from simhcc.engine import compiled as _compiled
 from simhcc.engine.rng import uniforms
 from simhcc.errors import InputError
 from simhcc.expressions import Expression
@@ -33,7 +30,7 @@ from simhcc.pathway.strategies import to_graph
 from simhcc.pathway.whole import DEATHS, pathway
 from simhcc.population import load_population, sample_cohort
 from simhcc.population.conditions import ConditionError, WithDerived, parse_condition
-from simhcc.simulation import COMPILING, Evaluation, Prepared
+from simhcc.simulation import Evaluation, endpoint_times
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -41,7 +38,6 @@ Numbers = ParameterSet | Mapping[str, Any]
 
 HORIZON = 240.0
 """months of simulated life; no trial follows anybody so long"""
-BLOCK = 4096
 MARKS: Mapping[str, tuple[str, ...]] = {
     "death": DEATHS,
     # A relapse after the tumour was cleared is progression where that is the event.
@@ -480,32 +476,22 @@ def reached(
     threads: int | None,
 ) -> Floats:
     """Times of the endpoints of an evaluation with one strategy, (draws, endpoints, patients)."""
-    draws, patients, endpoints = draws_of(values), len(next(iter(cohort.values()))), len(evaluation.endpoints)
+    draws, patients = draws_of(values), len(next(iter(cohort.values())))
     tiled = {name: np.tile(column, draws) for name, column in cohort.items()}
     for name, attribute in EFFECTS.items():
         tiled[attribute] = np.repeat(levels[name], patients)
-    run = Prepared(evaluation, values, tiled, patients, luck, 0, True, BLOCK)
     # Every draw has columns of its own, which carry its level; the patients in them are the same.
-    run.ids[:] = first_patient
-    found = np.empty((draws, endpoints, patients))
-
-    def part(first: int, last: int) -> None:
-        work = _outcomes.allocate(run.models, run.rewards, run.plan, run.block)
-        for item in range(first, last):
-            with np.errstate(all="ignore"):
-                run.run_range(item, item + 1, work)
-            draw, begin = item // run.blocks, item % run.blocks * run.block
-            count = min(run.block, patients - begin)
-            found[draw, :, begin : begin + count] = work.reached[:endpoints, :count]
-
-    with _compiled.compiling(COMPILING):
-        if threads == 1 or run.items == 1:
-            part(0, run.items)
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                edges = np.linspace(0, run.items, min(run.items, 8) + 1).astype(int)
-                list(pool.map(part, edges[:-1].tolist(), edges[1:].tolist()))
-    return found
+    return endpoint_times(
+        evaluation,
+        values,
+        tiled,
+        patients=patients,
+        luck=luck,
+        first_patient=first_patient,
+        fresh_patients=True,
+        same_numbers=True,
+        threads=threads,
+    )
 
 
 def _mixed(parts: list[Floats], shares: list[float], seed: int, first_patient: int) -> Floats:

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from simhcc import cli
 from simhcc.inputs import load_parameters
 from simhcc.report import figures
+from simhcc.report.terminal import broken_lines
 
 GROUP: Any = typer.main.get_command(cli.app)
 COMMANDS: dict[str, Any] = {name: GROUP.get_command(None, name) for name in GROUP.list_commands(None)}
@@ -225,3 +226,25 @@ def test_check_prints_prose_that_can_be_read_and_numbers_one_a_line(folder: Path
     assert len(numbers) == 1 and numbers[0].endswith("lencioni-2016")
     start = next(k for k, line in enumerate(lines) if line == "Hepatocellular carcinoma")
     assert max(len(line) for line in lines[:start]) > 110 >= max(len(line) for line in lines[start:])
+
+
+def test_a_wide_table_is_folded_between_the_same_columns_in_every_row() -> None:
+    rows = [
+        "name            first number    second number    a word",
+        "a                        1.0              2.0    in",
+        "a longer name           10.0            -20.5    outside it",
+    ]
+    text = "\n".join(["A sentence that is longer than thirty columns.", "", *rows, "Done."])
+    assert broken_lines(text, 80) == text and broken_lines(text, None) == text
+    assert broken_lines(text, 34).split("\n") == [
+        "A sentence that is longer than",
+        "    thirty columns.",
+        "",
+        "name           first number",
+        "    second number  a word",
+        "a                       1.0",
+        "              2.0  in",
+        "a longer name          10.0",
+        "            -20.5  outside it",
+        "Done.",
+    ]

@@ -46,6 +46,7 @@ def test_every_block_is_of_a_kind_that_is_executed() -> None:
     for block in blocks():
         if block.kind == "python":
             compile(block.text, "tutorial", "exec")
+            assert block.text.startswith("import simhcc\n"), "a block is run by itself"
         if block.kind == "yaml":
             file_of(block)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -172,8 +173,54 @@ def broken(line: str, width: int | None, indent: str) -> list[str]:
 
 
 def broken_lines(text: str, width: int | None) -> str:
-    """A text with every line broken to a width, further lines indented beyond the first."""
+    """A text with every line broken to a width, further lines indented beyond the first.
+
+    Rows of a table are broken between the same two columns, so that columns stay below each other.
+    """
+    if width is None:
+        return text
     lines: list[str] = []
-    for line in text.split("\n"):
-        lines += broken(line, width, " " * (len(line) - len(line.lstrip()) + 4))
+    for is_table, part in _parts(text.split("\n")):
+        if is_table and max(map(len, part)) > width:
+            part = _folded(part, width)
+        for line in part:
+            lines += broken(line, width, " " * (len(line) - len(line.lstrip()) + 4))
     return "\n".join(lines)
+
+
+_GAP = re.compile(r"(?<=\S) {2,}(?=\S)")
+
+
+def _parts(lines: list[str]) -> list[tuple[bool, list[str]]]:
+    """Runs of lines: those that look like rows of a table, with two gaps or more, and the others."""
+    parts: list[tuple[bool, list[str]]] = []
+    for line in lines:
+        is_row = len(_GAP.findall(line)) >= 2
+        if not parts or parts[-1][0] != is_row:
+            parts.append((is_row, []))
+        parts[-1][1].append(line)
+    return [(is_row and len(part) > 1, part) for is_row, part in parts]
+
+
+def _folded(rows: list[str], width: int) -> list[str]:
+    """Rows with as many columns on each line as fit; the lines after a row's first one are indented."""
+    length = max(map(len, rows))
+    padded = [row.ljust(length) for row in rows]
+    blank = "".join(" " if all(row[k] == " " for row in padded) else "x" for k in range(length))
+    # A column ends where two blanks or more go through all rows.
+    ends = [match.start() for match in re.finditer(r"(?<=x) {2,}(?=x)", blank)] + [length]
+    starts = [0, *(match.end() for match in re.finditer(r"(?<=x) {2,}(?=x)", blank))]
+    groups: list[list[tuple[int, int]]] = [[]]
+    indent = "    "
+    for start, end in zip(starts, ends, strict=True):
+        taken = sum(b - a + 2 for a, b in groups[-1]) + (len(indent) if len(groups) > 1 else 0)
+        if groups[-1] and taken + end - start > width:
+            groups.append([])
+        groups[-1].append((start, end))
+    found = []
+    for row in padded:
+        for number, group in enumerate(groups):
+            line = ("" if number == 0 else indent) + "  ".join(row[a:b] for a, b in group)
+            if line.strip():
+                found.append(line.rstrip())
+    return found

@@ -11,9 +11,12 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+import typer
+
+from simhcc import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "tutorial.md"
@@ -139,8 +142,11 @@ def test_the_package_offers_few_names() -> None:
 def test_the_readmes_link_each_other_and_name_every_command() -> None:
     english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh.md"))
     assert "(README.zh.md)" in english and "(README.md)" in chinese
-    commands = [set(re.findall(r"`simhcc ([a-z-]+)", text)) for text in (english, chinese)]
-    assert commands[0] - {"reference", "schema"} <= commands[1], commands[0] - commands[1]
+    commands = [set(re.findall(r"`simhcc ([a-z][a-z-]*)", text)) for text in (english, chinese)]
+    group: Any = typer.main.get_command(cli.app)
+    assert commands[0] == commands[1] == set(group.list_commands(None)), commands
+    sections = [re.findall(r"^(#+) ", text, re.M) for text in (english, chinese)]
+    assert sections[0] == sections[1]
     for text in (english, chinese):
         for link in re.findall(r"\]\(([^)#]+)\)", text):
             assert link.startswith("https://") or (ROOT / link).exists(), link

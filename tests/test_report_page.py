@@ -286,6 +286,18 @@ FILES_OF_A_REPORT = (
 )  # fmt: skip
 
 
+def test_net_benefits_of_a_base_case_are_lines_through_its_means(results: Path) -> None:
+    content = read_content(results / "base")
+    data = build.script_data(sections.Page(content, Words("en")), content.ids)
+    icer = content.table("icer").set_index("Strategy")
+    base, wtp = icer.loc[content.record["comparator"]], data["wtp"]
+    assert content.wtp[0] in wtp and wtp[0] == 0 and len(wtp) > 50 and data["inmb"]
+    for s, line in data["inmb"].items():
+        for w, value in zip(wtp, line["mean"], strict=True):
+            by_hand = w * (icer.loc[s, "Effect"] - base["Effect"]) - (icer.loc[s, "Cost"] - base["Cost"])
+            assert abs(value - by_hand) < 0.01
+
+
 def test_a_standard_error_never_reads_as_none(full: Path) -> None:
     page = sections.Page(read_content(full), Words("en"))
     assert page.error("os_60m", 0.0051) == "0.5\u202f%" and page.error("os_60m", 0.0004) == "0.04\u202f%"

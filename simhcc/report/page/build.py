@@ -29,6 +29,8 @@ STATES = (
 )  # fmt: skip
 """states from the foot of the drawing upwards, with their colours; the dead stand on top"""
 DEAD = "#e4e6ea"
+WTP_TOP, WTP_STEPS = 3.0, 60
+"""the slider of a base case: up to so many times the highest willingness to pay, in so many steps"""
 OTHER_COLOURS = ("#882255", "#999933", "#AA4499")
 SCRIPT_WORDS = (
     "years_since", "share_free", "share_patients", "at_months", "wtp_axis", "wtp_at", "inc_qaly", "inc_cost", "p_best",
@@ -283,6 +285,22 @@ def script_data(page: sections.Page, first: Sequence[str]) -> dict[str, Any]:
     points = {str(r["Strategy"]): [_plain(r["Cost"]), _plain(r["Effect"])] for r in priced.to_dict("records")}
     ceac, loss, evpi, inmb = (content.table(name) for name in ("ceac", "expected_loss", "evpi", "inmb_curve"))
     grid = sorted(set((ceac if len(ceac) else inmb)["WTP"])) if len(ceac) or len(inmb) else []
+    inmb_of = {
+        s: {
+            name: column for name in ("mean", "mcse", "lower", "upper") if (column := _over(part, grid, name, 2).get(s))
+        }
+        for s, part in _parts(inmb)
+    }
+    if not grid and content.wtp and page.comparator in points:
+        # A base case has no tables over the willingness to pay; its net benefits are straight lines.
+        top = WTP_TOP * max(content.wtp)
+        grid = sorted({*(top * k / WTP_STEPS for k in range(WTP_STEPS + 1)), *content.wtp})
+        cost, effect = points[page.comparator]
+        inmb_of = {
+            s: {"mean": [_rounded(w * (e - effect) - (c - cost), 2) for w in grid]}
+            for s, (c, e) in points.items()
+            if s != page.comparator
+        }
     ceaf = content.table("ceaf").set_index("WTP")["Strategy"].to_dict() if len(content.table("ceaf")) else {}
     return {
         "words": {name: words(f"script.{name}") for name in SCRIPT_WORDS},
@@ -306,10 +324,7 @@ def script_data(page: sections.Page, first: Sequence[str]) -> dict[str, Any]:
         "ceaf": [ceaf.get(w) for w in grid],
         "evpi": None if not len(evpi) else [_rounded(x, 2) for x in evpi.set_index("WTP")["EVPI"].reindex(grid)],
         "evpi_mcse": None if not len(evpi) else [_rounded(x, 2) for x in evpi.set_index("WTP")["MCSE"].reindex(grid)],
-        "inmb": {
-            s: {name: column for name in ("mean", "mcse", "lower", "upper") if (column := _over(part, grid, name, 2).get(s))}
-            for s, part in _parts(inmb)
-        },
+        "inmb": inmb_of,
         "plane": _plane(content, points, page.comparator),
     }  # fmt: skip
 

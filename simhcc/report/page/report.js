@@ -240,7 +240,7 @@
         var d = nmb(id) - nmb(D.comparator);
         cells[1].appendChild(html("b", (d > 0 ? "+" : "") + money(d)));
         if (D.inmb[id]) {
-          cells[1].appendChild(html("span", " \u00b1" + money(D.inmb[id].mcse[at]), "mcse"));
+          if (D.inmb[id].mcse) cells[1].appendChild(html("span", " \u00b1" + money(D.inmb[id].mcse[at]), "mcse"));
           if (D.inmb[id].lower && D.several) cells[1].appendChild(html("span", money(D.inmb[id].lower[at]) + " " + T.to + " " + money(D.inmb[id].upper[at]), "interval"));
         }
       }

@@ -251,6 +251,10 @@ def calibrate(
     store: Annotated[
         bool, typer.Option("--store", help="Put the draws into ./params/posterior, where every run takes them from.")
     ] = False,
+    recovery: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Instead fit N data sets simulated from the model, and count the truths found."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the interrupted calibration of --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --out.")] = False,
     threads: Annotated[int | None, typer.Option(help="Threads (default: all cores).")] = None,
@@ -266,10 +270,18 @@ def calibrate(
     them. Prints each parameter's prior and posterior (prior-driven ones are marked) and each figure published and fitted.
     """
     with _errors(json_):
-        from simhcc.calibration import Request, run_calibration
+        from simhcc.calibration import Request, run_calibration, run_recovery
 
         say: Callable[[str], None] = (lambda text: None) if quiet else (lambda text: typer.echo(text, err=True))
-        request = Request(tuple(modules or ()), out, store, resume, overwrite, threads, dask)
+        request = Request(tuple(modules or ()), out, store, resume, overwrite, threads, dask, recovery)
+        if recovery is not None:
+            recovered = run_recovery(request, quiet, say)
+            if json_:
+                typer.echo(json.dumps(recovered.as_object(), ensure_ascii=False, allow_nan=False))
+            else:
+                typer.echo(recovered.as_text(), nl=False)
+                typer.echo(f"\nResults: {recovered.folder}")
+            return
         found = run_calibration(request, quiet, say)
         if json_:
             typer.echo(json.dumps(found.as_object(), ensure_ascii=False, allow_nan=False))

@@ -18,8 +18,8 @@ from simhcc.calibration.likelihood import Scales, Term, log_prior
 from simhcc.calibration.recovery import Recovery, recover
 from simhcc.calibration.sampling import covariance, on_scale
 from simhcc.calibration.store import stale
-from simhcc.calibration.validation import Runs, Sizes, _patterns, validated
-from simhcc.calibration.validation_report import markdown, summary
+from simhcc.calibration.validation import CHANGES, GAPS, LOOKS, Runs, Sizes, _patterns, validated
+from simhcc.calibration.validation_report import has_shape, markdown, shape_in_words, summary
 from simhcc.distributions import LogNormal
 from simhcc.errors import InputError, ModelError
 from simhcc.inputs import ParameterSet, load_parameters
@@ -28,6 +28,7 @@ from simhcc.inputs.trials import load_trial
 from simhcc.trials.rows import rows_of
 
 CRY_WOLF = 1e-6
+NAME = "treatments.sintilimab_bev.progression_log_hr"
 
 
 @pytest.fixture(scope="module")
@@ -280,9 +281,12 @@ def test_a_small_module_from_the_command_to_the_psa(tmp_path: Path, monkeypatch:
     for row in told["parameters"]:
         assert row["information"] == ("prior-driven" if row["posterior_sd_over_prior_sd"] > 0.8 else "informed")
     assert all(abs(row["residual"]) < 2.5 for row in told["targets"] if " hr" in row["figure"])
+    # Begun elsewhere, the sampler gives the same posterior: means of two samples of so many effective draws.
+    assert fit.disagreement < 5.0 * math.sqrt(2.0 / min(fit.ess, 60.0))
+    assert told["diagnostics"]["sampled_again_largest_difference_in_sd"] == pytest.approx(fit.disagreement, rel=0.01)
     assert {p.suffix for p in (tmp_path / "out" / "small").iterdir()} >= {".png", ".svg", ".csv", ".json"}
     # A PSA takes the draws with their correlations, a base case their centre, an override neither.
-    name = "treatments.sintilimab_bev.progression_log_hr"
+    name = NAME
     numbers = load()
     sample = numbers.sample(60, seed=1)
     stored = np.sort(np.round(fit.values[name], 4))
@@ -325,8 +329,11 @@ def check_validation_of_the_small_module() -> None:
     moved = load(posteriors=(), overrides={"systemic.primary_progression_rate_per_month": 0.7})
     module, posterior = load_module("small", moved), load().posteriors[-1]
     assert stale(module, moved, posterior) == ["numbers of params/ that stand before the fit"]
-    page = markdown(told)
+    page = markdown(told, {"orient-32_curves"})
     assert "sin_bev : sorafenib PFS hr" in page and "0.56" in page
+    assert "(validation/orient-32_curves.png)" in page and "orient-32_hazard_ratios" not in page
+    ratio_row = next(line for line in page.splitlines() if line.startswith("| small | `treatments.sintilimab_bev"))
+    assert f"| {told.posteriors[0].manifest['fit']['posterior_sd_over_prior_sd'][NAME]:.2f} |" in ratio_row  # type: ignore[index]
     found = summary(told)
     assert found["fitted_figures"] == 3 and found["fitted_medians_and_landmarks"] == 2
 
@@ -343,11 +350,35 @@ def test_yearly_ratios_are_those_of_the_published_landmarks() -> None:
     rows = rows_of(trial)
     drawn = np.stack([np.full(3, float(on_scale(row, np.array(row.published)))) for row in rows], axis=1)
     found = SimpleNamespace(rows=rows)
-    yearly = {p.what: p for p in _patterns(trial, found, drawn) if "EFS, months" in p.what}  # type: ignore[arg-type]
+    # The model's own shares are other ones: one half of each published hazard in both arms changes no ratio.
+    true = np.array([[row.published**0.5 if row.statistic == "landmark" else row.published] for row in rows])
+    patterns = list(_patterns(trial, found, drawn, true))  # type: ignore[arg-type]
+    yearly = {p.what: p for p in patterns if "EFS, months" in p.what}
     for (_, p), known in zip(sorted(yearly.items()), (0.480, 1.123, 0.347), strict=True):
         assert p.published == pytest.approx(known, abs=0.001)
         # Predicted as published, the prediction is the published ratio.
         assert p.predicted == pytest.approx(p.published, rel=1e-9)
+        assert p.expectation == pytest.approx(p.published, rel=1e-9)
+    (gap,) = [p for p in patterns if p.kind == GAPS]
+    # 0.552 - 0.395 published; the roots of these expected.
+    assert gap.published == pytest.approx(0.157) and gap.expectation == pytest.approx(0.74297 - 0.62849, abs=1e-5)
+    assert has_shape(dataclasses.replace(gap, expectation=0.13)) and not has_shape(gap)
+    assert not has_shape(dataclasses.replace(yearly[max(yearly)], expectation=0.35 * 1.16))
+    told = shape_in_words(patterns)
+    assert "published 0.48, 1.12, 0.35, model 0.48, 1.12, 0.35 (3 of 3 near, " in told
+
+
+def test_successive_looks_stand_with_both_ratios_and_their_change() -> None:
+    # IMbrave050, RFS: 0.72 at the first look, 0.90 at the second.
+    trial = load_trial("imbrave050")
+    rows = rows_of(trial)
+    drawn = np.stack([np.full(3, float(on_scale(row, np.array(row.published)))) for row in rows], axis=1)
+    true = np.array([[0.8 if row.statistic == "hr" else row.published] for row in rows])
+    patterns = list(_patterns(trial, SimpleNamespace(rows=rows), drawn, true))  # type: ignore[arg-type]
+    looks = [p for p in patterns if p.kind == LOOKS and p.group.endswith(" RFS")]
+    assert [p.published for p in looks] == [0.72, 0.9] and [p.expectation for p in looks] == pytest.approx([0.8, 0.8])
+    (change,) = [p for p in patterns if p.kind == CHANGES and p.group.endswith(" RFS")]
+    assert change.published == pytest.approx(1.25) and change.expectation == pytest.approx(1.0)
 
 
 def test_modules_after_a_missing_one_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,9 +402,12 @@ def test_parameters_simulated_from_the_model_are_recovered(tmp_path: Path, numbe
     module = load_module(small(tmp_path), numbers)
     found = recover(module, numbers.base_values(), 40)
     assert coverage_is_nominal(found)
-    # And the intervals are worth having: truth and estimate go together.
-    assert np.corrcoef(found.truth[:, 0], found.mean[:, 0])[0, 1] > 0.6
+    # And the intervals are worth having: they are narrower than the prior's, and truth and estimate go together as such
+    # intervals say, correlation sqrt(1 - sd^2), within four standard errors of Fisher's z.
     assert found.sd.mean(axis=0).max() < 0.8
+    for k in range(2):
+        r = np.corrcoef(found.truth[:, k], found.mean[:, k])[0, 1]
+        assert np.arctanh(r) > np.arctanh(np.sqrt(1.0 - np.mean(found.sd[:, k] ** 2))) - 4.0 / math.sqrt(37)
 
     def overconfident(term: Term) -> Term:
         return dataclasses.replace(term, sampling=term.sampling / 16.0, error=term.error / 16.0)
@@ -381,6 +415,40 @@ def test_parameters_simulated_from_the_model_are_recovered(tmp_path: Path, numbe
     # No discrepancy and hardly any spread between trials, where the data have both.
     sure = Scales(LogNormal(math.log(0.02), 0.1), 1e-3)
     assert not coverage_is_nominal(recover(module, numbers.base_values(), 40, tamper=overconfident, believed=sure))
+
+
+def test_coverage_is_told_with_binomial_limits() -> None:
+    truth = np.zeros((10, 2))
+    low = np.full((10, 2), -1.0)
+    low[:1, 0] = low[:8, 1] = 0.5
+    found = Recovery(("a", "b"), truth, truth + np.arange(10)[:, None], truth + 0.5, low, truth + 1.0, 0.9)
+    table = found.table().set_index("parameter")
+    assert table["covered"].tolist() == [9, 2] and table["sd_ratio"].tolist() == [0.5, 0.5]
+    # Clopper and Pearson: 9 of 10 from 0.5550 to 0.9975, 2 of 10 from 0.0252 to 0.5561.
+    assert table["lower"].tolist() == pytest.approx([0.5550, 0.0252], abs=1e-4)
+    assert table["upper"].tolist() == pytest.approx([0.9975, 0.5561], abs=1e-4)
+    told = found.overall()
+    assert told["coverage"] == pytest.approx(0.55) and told["excluded"] == 1
+    # By data set 0, seven halves, two ones: sd 0.2838, so 0.55 +- 1.96 x 0.2838 / sqrt(10).
+    each = np.array([0.0, *[0.5] * 7, 1.0, 1.0])
+    assert told["upper"] - told["coverage"] == pytest.approx(1.96 * each.std(ddof=1) / math.sqrt(10), rel=1e-3)
+
+
+def test_recovery_from_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "params" / "calibration"
+    folder.mkdir(parents=True)
+    small(folder, SMALL.replace("patients: 1024, design: 48", "patients: 256, design: 24").replace("150", "40"))
+    monkeypatch.chdir(tmp_path)
+    request = command.Request(("small",), out=tmp_path / "out", recovery=4, threads=2)
+    found = command.run_recovery(request, quiet=True, say=lambda text: None)
+    told = json.loads(json.dumps(found.as_object()))["modules"][0]
+    assert told["repeats"] == 4 and len(told["parameters"]) == 2
+    assert "small: 4 data sets" in found.as_text()
+    again = command.run_recovery(dataclasses.replace(request, resume=True), True, lambda text: None)
+    assert np.array_equal(again.recoveries["small"].lower, found.recoveries["small"].lower)
+    for wrong, words in (({"recovery": 1}, "2 or more"), ({"store": True}, "one of them")):
+        with pytest.raises(InputError, match=words):
+            command.run_recovery(dataclasses.replace(request, **wrong), True, lambda text: None)
 
 
 @pytest.mark.slow

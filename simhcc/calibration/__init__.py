@@ -1,6 +1,6 @@
 """Calibration: the parameters that no trial reports, fitted to what trials did report; and what that is worth."""
 
-from simhcc.calibration.command import Found, Request, run_calibration
+from simhcc.calibration.command import Found, Request, run_calibration, run_recovery
 from simhcc.calibration.fit import Fit, Options, run_fit
 from simhcc.calibration.specification import Module, list_modules, load_module
 
@@ -14,4 +14,5 @@ __all__ = [
     "load_module",
     "run_calibration",
     "run_fit",
+    "run_recovery",
 ]

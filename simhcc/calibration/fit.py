@@ -97,6 +97,8 @@ class Fit:
     rounds: tuple[Mapping[str, Any], ...]
     upstream: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
+    disagreement: float
+    """largest difference between the parameters' means in this sample and in one begun elsewhere, in posterior sds"""
 
     @property
     def draws(self) -> int:
@@ -156,7 +158,7 @@ def run_fit(
             _term(module, one, sampling[one.trial.id], spread[one.trial.id], predict[one.trial.id], at)
             for one in figures
         )
-        like = log_likelihood(terms, {k: _without_effects(e, len(effects)) for k, e in predict.items()}, scales)
+        like = log_likelihood(terms, {k: WithoutEffects(e, len(effects)) for k, e in predict.items()}, scales)
         sample = imis(
             log_prior,
             like,
@@ -180,7 +182,7 @@ def run_fit(
 
 def emulated_prior(
     module: Module, base: Mapping[str, Any], options: Options
-) -> tuple[tuple[Term, ...], dict[str, Callable[[Floats], Floats]], Scales, tuple[Figures, ...]]:
+) -> tuple[tuple[Term, ...], Mapping[str, Callable[[Floats], Floats]], Scales, tuple[Figures, ...]]:
     """One round over the prior: the likelihood's terms, emulators without random effects, scales, and figures by trial."""
     effects = tuple(module.content.between_trials.effects)
     figures = tuple(figures_of(module, trial) for trial in module.trials)
@@ -194,7 +196,7 @@ def emulated_prior(
         _term(module, one, sampling[one.trial.id], np.zeros_like(sampling[one.trial.id]), predict[one.trial.id], at)
         for one in figures
     )
-    plain = {trial: _without_effects(e, len(effects)) for trial, e in predict.items()}
+    plain = {trial: WithoutEffects(e, len(effects)) for trial, e in predict.items()}
     return terms, plain, Scales(module.between_sd, module.discrepancy_scale), figures
 
 
@@ -220,12 +222,14 @@ def _finished(
     tau, delta = scales.tau(x[:, -2]), scales.delta(x[:, -1])
     predicted, misses = {}, {}
     for term in terms:
-        emulated = _without_effects(predict[term.trial], effects)(x[:, :-2])
+        emulated = WithoutEffects(predict[term.trial], effects)(x[:, :-2])
         told = found[term.trial]
         misses[term.trial] = (np.where(np.isfinite(told), told, np.nan) - emulated) / np.sqrt(np.diag(term.sampling))
         # A figure that no trial would reach at a draw keeps the emulator's word there.
         predicted[term.trial] = np.where(np.isfinite(told), told, emulated)
     drawn = {term.trial: term.effects(predicted[term.trial], tau, delta, rng) for term in terms}
+    options.say(f"{module.id}: the posterior sampled again from another beginning")
+    again = _again(module, terms, predict, scales)
     return Fit(
         module=module,
         x=x,
@@ -246,7 +250,27 @@ def _finished(
         rounds=tuple(rounds),
         upstream=tuple(p.id for p in upstream),
         left_out=tuple(_left_out(module, figures, terms, predict, sample, scales)),
+        disagreement=_disagreement(sample, again),
     )
+
+
+def _again(
+    module: Module, terms: tuple[Term, ...], predict: Mapping[str, emulators.Emulator], scales: Scales
+) -> Sample:
+    """The posterior sampled once more with other numbers, its search for the mode begun at the best of its own prior draws."""
+    sizes, effects = module.content.simulation, len(module.content.between_trials.effects)
+    return imis(
+        log_prior,
+        log_likelihood(terms, {k: WithoutEffects(e, effects) for k, e in predict.items()}, scales),
+        lambda n, generator: generator.standard_normal((n, len(module.fitted) + 2)),
+        wanted=sizes.draws,
+        seed=sizes.seed + 500,
+    )
+
+
+def _disagreement(one: Sample, other: Sample) -> float:
+    sd = np.sqrt(np.diag(one.covariance()))[:-2]
+    return float(np.max(np.abs(one.mean()[:-2] - other.mean()[:-2]) / sd))
 
 
 def _left_out(
@@ -262,7 +286,7 @@ def _left_out(
     if wish is None:
         return
     sizes, effects = module.content.simulation, len(module.content.between_trials.effects)
-    emulated = {k: _without_effects(e, effects) for k, e in predict.items()}
+    emulated = {k: WithoutEffects(e, effects) for k, e in predict.items()}
     for number, (one, term) in enumerate(zip(figures, terms, strict=True)):
         controls = {row.reference for row in one.rows if row.reference is not None}
         hidden = np.array([row.endpoint == wish.endpoint and row.arm not in controls for row in one.rows])
@@ -270,7 +294,10 @@ def _left_out(
         if not hidden.any() or hidden.all():
             continue
         kept = _part(term, ~hidden)
-        others = {**emulated, one.trial.id: _columns_of(emulated[one.trial.id], ~hidden)}
+        others: dict[str, Callable[[Floats], Floats]] = {
+            **emulated,
+            one.trial.id: _columns_of(emulated[one.trial.id], ~hidden),
+        }
         like = log_likelihood([kept if t is term else t for t in terms], others, scales)
         found = imis(
             log_prior,
@@ -362,8 +389,16 @@ def _emulator(module: Module, one: Figures, x: Floats, y: Floats) -> emulators.E
     return emulators.fit(x[whole], y[whole])
 
 
-def _without_effects(emulator: emulators.Emulator, effects: int) -> Callable[[Floats], Floats]:
-    return lambda z: emulator(np.concatenate([z, np.zeros((len(z), effects))], axis=1))
+@dataclass(frozen=True)
+class WithoutEffects:
+    """An emulator at random effects of 0; a class, so that it can be sent to another process."""
+
+    emulator: emulators.Emulator
+    effects: int
+
+    def __call__(self, z: Floats) -> Floats:
+        """Figures (n, figures) at scores (n, parameters)."""
+        return self.emulator(np.concatenate([z, np.zeros((len(z), self.effects))], axis=1))
 
 
 def _term(

@@ -128,16 +128,7 @@ def evaluate(
         "values": dict(values),
         "effects": {one.trial.id: dict(effects[one.trial.id]) for one in trials},
         "random_effects": list(random_effects),
-        "trials": {
-            one.trial.id: {
-                "path": str(one.trial.document.path),
-                "sha256": one.trial.document.sha256,
-                "user_dir": str(one.trial.user_dir) if one.trial.user_dir is not None else "",
-                "positions": list(one.positions),
-                "later": list(one.later),
-            }
-            for one in trials
-        },
+        "trials": {one.trial.id: as_input(one) for one in trials},
     }
     shards = [
         {"trial": one.trial.id, "vectors": part}
@@ -157,13 +148,8 @@ def shard(inputs: Mapping[str, Any], address: Mapping[str, Any]) -> dict[str, ND
     """Expected figures of one trial for a range of parameter vectors."""
     given = inputs["trials"][address["trial"]]
     lo, hi = address["vectors"]
-    trial = in_module(_trial(given["path"], given["user_dir"], given["sha256"]), inputs["random_effects"])
-    values = {
-        key: np.broadcast_to(value, (hi - lo, *np.shape(value)))
-        if key not in inputs["values"]
-        else inputs["values"][key][lo:hi]
-        for key, value in inputs["base"].items()
-    }
+    trial = in_module(read_trial(given), inputs["random_effects"])
+    values = vectors(inputs["base"], inputs["values"], lo, hi)
     effects = {key: value[lo:hi] for key, value in inputs["effects"][address["trial"]].items()}
     pool = simulate_trial(
         trial, values, patients=inputs["patients"], seed=inputs["seed"], luck=0, effects=effects, threads=1
@@ -172,6 +158,30 @@ def shard(inputs: Mapping[str, Any], address: Mapping[str, Any]) -> dict[str, ND
     rows = [on_scale(told.rows[k], told.values[k]) for k in given["positions"]]
     rows += [logit(told.next_line[arm]) for arm in given["later"]]
     return {"figures": np.stack(rows, axis=1)}
+
+
+def as_input(one: Figures) -> dict[str, Any]:
+    """A trial and its figures as plain data for a job."""
+    return {
+        "path": str(one.trial.document.path),
+        "sha256": one.trial.document.sha256,
+        "user_dir": str(one.trial.user_dir) if one.trial.user_dir is not None else "",
+        "positions": list(one.positions),
+        "later": list(one.later),
+    }
+
+
+def read_trial(given: Mapping[str, Any]) -> Trial:
+    """The trial of `as_input`."""
+    return _trial(given["path"], given["user_dir"], given["sha256"])
+
+
+def vectors(base: Mapping[str, Floats], values: Mapping[str, Floats], lo: int, hi: int) -> dict[str, Floats]:
+    """All numbers of the parameter vectors `lo` to `hi`: those that differ between vectors, and those that stand."""
+    return {
+        key: values[key][lo:hi] if key in values else np.broadcast_to(value, (hi - lo, *np.shape(value)))
+        for key, value in base.items()
+    }
 
 
 @lru_cache(maxsize=64)

@@ -100,6 +100,8 @@ class TrialEntryModel(Model):
     """reason of `wider`"""
     explained: dict[str, Text] = Field(default_factory=dict)
     """plain words for figures that the model misses, by the figure's name; printed where it does miss them"""
+    shape: Text | None = None
+    """plain words on how its effect changes with time, printed beside the model's"""
 
 
 class BetweenModel(Model):

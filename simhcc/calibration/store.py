@@ -116,7 +116,7 @@ def write_posterior(fit: Fit, parameters: ParameterSet, folder: Path) -> tuple[P
 
 def fingerprints(module: Module, parameters: ParameterSet) -> dict[str, Any]:
     """SHA-256 of what a fit depends on: the module without its words, its trials, and the numbers before the fit."""
-    entries = {position: {"explained"} for position in range(len(module.content.trials))}
+    entries = {position: {"explained", "shape"} for position in range(len(module.content.trials))}
     told = module.content.model_dump_json(exclude={"trials": entries, "note": True, "title": True})
     return {
         "calibration": hashlib.sha256(told.encode()).hexdigest(),
@@ -148,6 +148,7 @@ def summary(fit: Fit) -> dict[str, Any]:
         "largest_weight": float(f"{fit.largest_weight:.3g}"),
         "expected_unique_share": round(fit.expected_unique, 3),
         "reached_aim": bool(fit.reached),
+        "sampled_again_largest_difference_in_sd": float(f"{fit.disagreement:.3g}"),
         "discrepancy_sd": float(f"{fit.delta.mean():.3g}"),
         "between_trials_sd": float(f"{fit.tau.mean():.3g}"),
         "posterior_sd_over_prior_sd": {

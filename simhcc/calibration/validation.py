@@ -172,11 +172,19 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Pattern:
-    """Something about the shape of an effect: published value beside the prediction."""
+    """Something about the shape of an effect: published value beside the prediction.
+
+    `group` names the comparison whose shape it is, `kind` the sort of value (RATIOS, LOOKS, CHANGES, GAPS); `expectation` is
+    the model's own value, from mean figures without the scatter of a trial of this size. Gaps are differences of shares,
+    all else ratios.
+    """
 
     trial: str
+    group: str
+    kind: str
     what: str
     published: float
+    expectation: float
     predicted: float
     lower: float
     upper: float
@@ -266,15 +274,15 @@ def validated(
             continue
         module = next((m for m in modules if trial.id in [t.id for t in m.trials]), None)
         delta = _discrepancy(stored[module.id]) if module is not None else _discrepancy_of(stored, modules, trial)
-        found, _, drawn, pool = _predicted(trial, narrow, "fitted", delta, sizes, runs)
+        found, true, drawn, pool = _predicted(trial, narrow, "fitted", delta, sizes, runs)
         kept[trial.id] = found
         held = [k for k, row in enumerate(found.rows) if row.use == "hold_out" and row.missing is None]
         assessed += list(_assessed(trial, module, found, drawn, [k for k in range(len(found.rows)) if k not in held]))
-        patterns += list(_patterns(trial, found, drawn))
+        patterns += list(_patterns(trial, found, drawn, true))
         forecasts += list(_forecasts(trial, pool, found.rows, sizes))
         if not held:
             continue
-        free, true, free_drawn, _ = _predicted(trial, whole, "held-out", delta, sizes, runs, HELD_OUT_PATIENTS)
+        free, free_true, free_drawn, _ = _predicted(trial, whole, "held-out", delta, sizes, runs, HELD_OUT_PATIENTS)
         assessed += list(_assessed(trial, module, free, free_drawn, held))
         for k in held:
             row = free.rows[k]
@@ -295,10 +303,10 @@ def validated(
                     math.log(row.published),
                     sd,
                     free_drawn[:, k],
-                    np.log(true[k]),
+                    np.log(free_true[k]),
                     pfs,
-                    _drivers(np.log(true[k]), {name: whole[name] for name in frozen}),
-                    _largest(np.log(true[k]), whole, frozen),
+                    _drivers(np.log(free_true[k]), {name: whole[name] for name in frozen}),
+                    _largest(np.log(free_true[k]), whole, frozen),
                 )
             )
     return Validation(
@@ -542,25 +550,37 @@ def _forecasts(trial: Trial, pool: Pool, rows: Sequence[Row], sizes: Sizes) -> I
 # -- shapes --------------------------------------------------------------------------------------------------------
 
 
-def _patterns(trial: Trial, found: Replicates, drawn: Floats) -> Iterator[Pattern]:
-    """Hazard ratios by year from published landmarks, successive looks, and long tails, where a trial has them."""
+RATIOS, LOOKS, CHANGES, GAPS = "ratio within months", "hazard ratio by look", "later look over earlier", "gap"
+LEAST_LANDMARKS = 3
+"""landmarks of both arms from which a gap at the last one is told: a tail"""
+
+
+def _patterns(trial: Trial, found: Replicates, drawn: Floats, true: Floats) -> Iterator[Pattern]:
+    """Hazard ratios by year from published landmarks, successive looks, and long tails, where a trial has them.
+
+    `drawn` (replicates, rows) are figures of simulated trials on their scales, `true` (rows, draws) expected ones.
+    """
     contrasts = [(k, row) for k, row in enumerate(found.rows) if row.kind == "contrast" and row.subgroup is None]
     for endpoint in dict.fromkeys(row.endpoint for row in found.rows if row.statistic == "landmark"):
         pairs = {(row.arm, row.reference) for _, row in contrasts if row.reference is not None}
         pairs = pairs or {_two_arms(trial)}
         for treated, control in sorted(pairs):
-            yield from _yearly(trial, found, drawn, endpoint, str(treated), str(control))
+            yield from _yearly(trial, found, drawn, true, endpoint, str(treated), str(control))
     looks: dict[tuple[str, str, str | None], list[tuple[int, Row]]] = {}
     for k, row in contrasts:
-        if row.missing is None and math.isfinite(row.published):
+        if row.missing is None and math.isfinite(row.published) and row.period is None:
             looks.setdefault((row.endpoint, row.arm, row.reference), []).append((k, row))
-    for (endpoint, arm, _), both in looks.items():
-        if len(both) == 2:
-            (k0, first), (k1, second) = both
-            ratio = drawn[:, k1] - drawn[:, k0]
+    for (endpoint, arm, reference), several in looks.items():
+        if len(several) < 2:
+            continue
+        group = f"{arm} : {reference} {endpoint}"
+        logs = [float(np.nanmean(np.log(true[k]))) for k, _ in several]
+        for (k, row), log in zip(several, logs, strict=True):
+            yield _pattern(trial, group, LOOKS, f"{group}, {row.look}", row.published, math.exp(log), drawn[:, k])
+        for (k0, first), (k1, second), log0, log1 in zip(several, several[1:], logs, logs[1:], strict=False):
             yield _pattern(
-                trial, f"{arm} {endpoint}: hazard ratio of {second.look} over {first.look}",
-                second.published / first.published, ratio,
+                trial, group, CHANGES, f"{group}, {second.look} over {first.look}",
+                second.published / first.published, math.exp(log1 - log0), drawn[:, k1] - drawn[:, k0],
             )  # fmt: skip
 
 
@@ -570,33 +590,47 @@ def _two_arms(trial: Trial) -> tuple[str, str]:
 
 
 def _yearly(
-    trial: Trial, found: Replicates, drawn: Floats, endpoint: str, treated: str, control: str
+    trial: Trial, found: Replicates, drawn: Floats, true: Floats, endpoint: str, treated: str, control: str
 ) -> Iterator[Pattern]:
-    """Ratio of the two arms' cumulative hazards within each interval between landmarks that both arms have."""
+    """Ratio of the two arms' cumulative hazards within each interval between landmarks that both arms have, and the last gap."""
 
-    def curve(arm: str) -> dict[float, tuple[float, Floats]]:
+    def curve(arm: str) -> dict[float, tuple[float, float, Floats]]:
         points = {}
         for k, row in enumerate(found.rows):
             if row.statistic == "landmark" and (row.arm, row.endpoint, row.subgroup) == (arm, endpoint, None):
-                points[float(row.time_months or 0.0)] = (row.published, 1.0 / (1.0 + np.exp(-drawn[:, k])))
+                share = 1.0 / (1.0 + np.exp(-drawn[:, k]))
+                points[float(row.time_months or 0.0)] = (row.published, float(np.nanmean(true[k])), share)
         return points
 
     a, b = curve(treated), curve(control)
     months = sorted(set(a) & set(b))
-    one = (1.0, np.ones(len(drawn)))
+    group = f"{treated} : {control} {endpoint}"
+    one = (1.0, 1.0, np.ones(len(drawn)))
     for start, stop in zip([0.0, *months], months, strict=False):
         before_a, before_b = a.get(start, one), b.get(start, one)
-        published = math.log(a[stop][0] / before_a[0]) / math.log(b[stop][0] / before_b[0])
+        published, expectation = (
+            math.log(a[stop][k] / before_a[k]) / math.log(b[stop][k] / before_b[k]) for k in (0, 1)
+        )
         with np.errstate(all="ignore"):
-            ratio = np.log(a[stop][1] / before_a[1]) / np.log(b[stop][1] / before_b[1])
+            ratio = np.log(a[stop][2] / before_a[2]) / np.log(b[stop][2] / before_b[2])
             logs = np.log(np.where(ratio > 0.0, ratio, np.nan))
-        yield _pattern(trial, f"{treated} : {control} {endpoint}, months {start:g} to {stop:g}", published, logs)
+        yield _pattern(trial, group, RATIOS, f"{group}, months {start:g} to {stop:g}", published, expectation, logs)
+    if len(months) >= LEAST_LANDMARKS:
+        last = months[-1]
+        gap = a[last][2] - b[last][2]
+        low, middle, high = np.quantile(gap[np.isfinite(gap)], [0.025, 0.5, 0.975])
+        yield Pattern(
+            trial.id, group, GAPS, f"{group}, share at {last:g} months, difference",
+            a[last][0] - b[last][0], a[last][1] - b[last][1], float(middle), float(low), float(high),
+        )  # fmt: skip
 
 
-def _pattern(trial: Trial, what: str, published: float, logs: Floats) -> Pattern:
+def _pattern(
+    trial: Trial, group: str, kind: str, what: str, published: float, expectation: float, logs: Floats
+) -> Pattern:
     known = logs[np.isfinite(logs)]
     low, middle, high = np.exp(np.quantile(known, [0.025, 0.5, 0.975])) if known.size else (math.nan,) * 3
-    return Pattern(trial.id, what, published, float(middle), float(low), float(high))
+    return Pattern(trial.id, group, kind, what, published, expectation, float(middle), float(low), float(high))
 
 
 # -- from the fits -------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,20 @@ import pandas as pd
 
 from simhcc.calibration import scores
 from simhcc.calibration.specification import list_modules
-from simhcc.calibration.validation import Assessed, Contrast, LeftOutRow, Runs, Sizes, Validation, validated
+from simhcc.calibration.store import PRIOR_DRIVEN
+from simhcc.calibration.validation import (
+    GAPS,
+    LOOKS,
+    RATIOS,
+    Assessed,
+    Contrast,
+    LeftOutRow,
+    Pattern,
+    Runs,
+    Sizes,
+    Validation,
+    validated,
+)
 from simhcc.errors import InputError
 from simhcc.inputs import load_parameters
 from simhcc.inputs.trials import list_trials, load_trial
@@ -26,7 +39,9 @@ PAGE = "validation.md"
 FOLDER = "validation"
 WORK = "validation-work"
 WITHIN, BEYOND, SHARE_WITHIN, WIDEST = 2.0, 3.5, 0.9, 2.0
-"""the rule for fitted figures (issue: residuals within 2 for 90 %, none beyond 3.5; predictions at most twice as wide)"""
+"""the rule for fitted figures: residuals within 2 for 90 %, none beyond 3.5; predictions at most twice as wide"""
+CLOSE, NEAR_GAP = 0.15, 0.03
+"""when the model's own expectation counts as near a published ratio, and near a published difference of shares"""
 
 
 @dataclass(frozen=True)
@@ -122,11 +137,11 @@ def run_validation(request: Request, quiet: bool, say: Callable[[str], None]) ->
                 continue
             levels = {look.name: look.alpha for look in trial.content.design.analyses if look.alpha is not None}
             sizes_ = {arm.id: arm.n for arm in trial.content.arms}
-            draw_trial(folder, trial, told, predictions(told, levels, sizes_))
+            draw_trial(folder, trial, told, predictions(told, levels, sizes_), formats=("png",))
 
-    publish(out, FOLDER, fill, replace=True)
+    folder = publish(out, FOLDER, fill, replace=True)
     page = out / PAGE
-    page.write_text(markdown(found), encoding="utf-8")
+    page.write_text(markdown(found, {path.stem for path in folder.glob("*.png")}), encoding="utf-8")
     return Found(found, page)
 
 
@@ -222,6 +237,7 @@ def pattern_table(found: Validation) -> pd.DataFrame:
                 "trial": p.trial,
                 "what": p.what,
                 "published": p.published,
+                "expectation": p.expectation,
                 "predicted": p.predicted,
                 "lower": p.lower,
                 "upper": p.upper,
@@ -293,8 +309,8 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 # -- the page ------------------------------------------------------------------------------------------------------
 
 
-def markdown(found: Validation) -> str:
-    """The whole page."""
+def markdown(found: Validation, found_figures: Collection[str] = ()) -> str:
+    """The whole page. `found_figures` names the trials' figures that stand in the page's folder."""
     lines = [
         "# Validation",
         "",
@@ -311,6 +327,9 @@ def markdown(found: Validation) -> str:
         "",
         *(f"- {line}" for line in _summary_lines(found)),
         "",
+        "## How well the parameters are known",
+        "",
+        *_known(found),
         "## Fitted figures",
         "",
         *_fitted(found),
@@ -335,7 +354,10 @@ def markdown(found: Validation) -> str:
         "",
     ]
     for trial in found.replicates:
-        lines += [f"### {trial}", "", f"![{trial}: curves](validation/{trial}_curves.png)", ""]
+        lines += [f"### {trial}", ""]
+        for kind in ("curves", "hazard_ratios"):
+            if f"{trial}_{kind}" in found_figures:
+                lines += [f"![{trial}: {kind.replace('_', ' ')}]({FOLDER}/{trial}_{kind}.png)", ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -379,6 +401,47 @@ def _summary_lines(found: Validation) -> list[str]:
             f"**A frozen quantity was changed after it had been frozen**: {text}. The predictions are not held out."
         )
     return lines
+
+
+def _known(found: Validation) -> list[str]:
+    lines = [
+        "Effective sample size and largest weight are those of the sampler on the emulator; *again* is the largest difference",
+        "of a parameter's mean, in posterior sds, when the sampler begins elsewhere; *emulator* the largest bias of the emulator",
+        "at the posterior draws, in sds of the published figure.",
+        "",
+        "| module | effective sample size | largest weight | aim reached | again | emulator | sd between trials | discrepancy |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    fits: list[Any] = [posterior.manifest.get("fit") or {} for posterior in found.posteriors]
+    for module, fit in zip(found.modules, fits, strict=True):
+        bias = max(fit.get("largest_emulator_bias_in_sd", {"": math.nan}).values())
+        lines.append(
+            f"| {module.id} | {fit.get('effective_sample_size', math.nan):,.0f} | {fit.get('largest_weight', math.nan):.3f} | "
+            f"{'yes' if fit.get('reached_aim') else '**no**'} | "
+            f"{fit.get('sampled_again_largest_difference_in_sd', math.nan):.2f} | {bias:.2f} | "
+            f"{fit.get('between_trials_sd', math.nan):.2f} | {fit.get('discrepancy_sd', math.nan):.2f} |"
+        )
+    lines += [
+        "",
+        f"Posterior sd over prior sd of each fitted parameter. Above {PRIOR_DRIVEN:g} it is *prior-driven*: the trials hardly",
+        "inform it, and what rests on it rests on judgement.",
+        "",
+        "| module | parameter | posterior mean | 95 % | sd ratio | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for module, posterior, fit in zip(found.modules, found.posteriors, fits, strict=True):
+        ratios, columns = fit.get("posterior_sd_over_prior_sd", {}), list(posterior.parameters)
+        for name in module.names:
+            draws = posterior.draws[:, columns.index(name)]
+            low, high = np.quantile(draws, [0.025, 0.975])
+            ratio = ratios.get(name, math.nan)
+            lines.append(
+                f"| {module.id} | `{name}` | {draws.mean():.3g} | {low:.3g} to {high:.3g} | {ratio:.2f} | "
+                f"{'prior-driven' if ratio > PRIOR_DRIVEN else ''} |"
+            )
+    driven = sum(ratio > PRIOR_DRIVEN for fit in fits for ratio in fit.get("posterior_sd_over_prior_sd", {}).values())
+    total = sum(len(module.names) for module in found.modules)
+    return [*lines, "", f"Prior-driven: {driven} of {total}.", ""]
 
 
 def _fitted(found: Validation) -> list[str]:
@@ -563,14 +626,47 @@ def _patterns(found: Validation) -> list[str]:
     if not found.patterns:
         return ["None.", ""]
     lines = [
-        "Ratios of cumulative hazards between published landmarks, and of successive looks. Intervals are those of such a trial.",
+        "Ratios of cumulative hazards between published landmarks, hazard ratios of successive looks, and the gap at the last",
+        "landmark. *Model* is the model's own expectation, without the scatter of a trial; the interval is that of such a trial.",
+        f"*Near* is an expectation within {CLOSE:.0%} of what was published (for a gap, within {100 * NEAR_GAP:g} points): the",
+        "model has the shape of the effect. A published value that is merely inside is not contradicted, and no more.",
         "",
-        "| trial | what | published | predicted | 95 % | inside |",
+    ]
+    for trial in dict.fromkeys(p.trial for p in found.patterns):
+        mine = [p for p in found.patterns if p.trial == trial]
+        words = next((m.entry(trial).shape for m in found.modules if trial in [t.id for t in m.trials]), None)
+        lines += [f"**{trial}.** {shape_in_words(mine)}{' ' + words.strip() if words else ''}", ""]
+    lines += [
+        "| trial | what | published | model | 95 % of such a trial | inside |",
         "|---|---|---|---|---|---|",
     ]
     for p in found.patterns:
         lines.append(
-            f"| {p.trial} | {p.what} | {p.published:.2f} | {p.predicted:.2f} | {p.lower:.2f} to {p.upper:.2f} | "
+            f"| {p.trial} | {p.what} | {p.published:.2f} | {p.expectation:.2f} | {p.lower:.2f} to {p.upper:.2f} | "
             f"{'yes' if p.inside else '**no**'} |"
         )
     return [*lines, ""]
+
+
+def has_shape(pattern: Pattern) -> bool:
+    """Whether the model's own expectation is near the published value."""
+    if pattern.kind == GAPS:
+        return abs(pattern.expectation - pattern.published) <= NEAR_GAP
+    return abs(math.log(pattern.expectation / pattern.published)) <= math.log1p(CLOSE)
+
+
+def shape_in_words(patterns: Sequence[Pattern]) -> str:
+    """One trial's patterns in plain sentences: published, expected, and how many agree."""
+    told = []
+    for group in dict.fromkeys(p.group for p in patterns):
+        for kind, name in ((RATIOS, "by interval"), (LOOKS, "by look"), (GAPS, "difference at the last landmark")):
+            mine = [p for p in patterns if (p.group, p.kind) == (group, kind)]
+            # One interval has no shape.
+            if (len(mine) < 2 and kind != GAPS) or not mine:
+                continue
+            near, inside = sum(map(has_shape, mine)), sum(p.inside for p in mine)
+            told.append(
+                f"{group}, {name}: published {', '.join(f'{p.published:.2f}' for p in mine)}, model "
+                f"{', '.join(f'{p.expectation:.2f}' for p in mine)} ({near} of {len(mine)} near, {inside} inside)."
+            )
+    return " ".join(told) if told else "One figure only; a shape cannot be told from it."

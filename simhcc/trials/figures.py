@@ -18,12 +18,15 @@ from simhcc.trials.summary import Prediction
 COLOURS = ("#332288", "#CC6677", "#117733", "#882255", "#44AA99")
 MARKERS = ("o", "s", "D", "^", "v")
 DPI = 150
+FORMATS = ("png", "svg")
 SMALLEST_SHARE = 0.5
 """a band ends where fewer simulated trials than this follow their patients so long"""
 
 
-def draw_trial(folder: Path, trial: Trial, found: Replicates, shown: Sequence[Prediction]) -> list[Path]:
-    """Write the figures of a trial as PNG and SVG: curves by endpoint, and hazard ratios. Returns the files without ending."""
+def draw_trial(
+    folder: Path, trial: Trial, found: Replicates, shown: Sequence[Prediction], formats: Sequence[str] = FORMATS
+) -> list[Path]:
+    """Write the figures of a trial (PNG and SVG): curves by endpoint, and hazard ratios. Returns the files without ending."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -38,13 +41,13 @@ def draw_trial(folder: Path, trial: Trial, found: Replicates, shown: Sequence[Pr
             _curves(axis, endpoint, trial, found, shown)
         figure.suptitle(f"{trial.content.title}: simulated and published", fontsize=12, wrap=True)
         figure.supxlabel(_caption(found), fontsize=8, color="#444444")
-        paths.append(_save(figure, folder / f"{trial.id}_curves"))
+        paths.append(_save(figure, folder / f"{trial.id}_curves", formats))
     if ratios:
         figure = Figure(figsize=(7.6, 1.5 + 0.5 * len(ratios)), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         _ratios(figure.subplots(1, 1), trial, ratios)
         figure.supxlabel(_caption(found), fontsize=8, color="#444444")
-        paths.append(_save(figure, folder / f"{trial.id}_hazard_ratios"))
+        paths.append(_save(figure, folder / f"{trial.id}_hazard_ratios", formats))
     return paths
 
 
@@ -146,11 +149,12 @@ def _ratios(axis: Any, trial: Trial, ratios: Sequence[Prediction]) -> None:
         axis.spines[side].set_visible(False)
 
 
-def _save(figure: Any, path: Path) -> Path:
+def _save(figure: Any, path: Path, formats: Sequence[str]) -> Path:
     import matplotlib as mpl
 
     # Without dates and random ids, so that the same results give the same files.
     with mpl.rc_context({"svg.hashsalt": "simhcc", "svg.fonttype": "none"}):
-        figure.savefig(path.with_name(path.name + ".png"), metadata={"Software": None})
-        figure.savefig(path.with_name(path.name + ".svg"), metadata={"Date": None, "Creator": "simhcc"})
+        for kind in formats:
+            metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": "simhcc"}
+            figure.savefig(path.with_name(f"{path.name}.{kind}"), metadata=metadata)
     return path

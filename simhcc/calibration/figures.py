@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import gaussian_kde
 
-from simhcc.calibration.fit import Fit
-from simhcc.calibration.store import PRIOR_DRIVEN
+from simhcc.calibration.fit import PRIOR_DRIVEN, Fit
 
 PRIOR, POSTERIOR, OUTSIDE = "#9a9a9a", "#0072b2", "#d55e00"
 """grey, blue and vermilion of the Okabe-Ito palette, which colour-blind people can tell apart"""

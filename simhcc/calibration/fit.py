@@ -42,6 +42,8 @@ WIDEN = 1.4
 """factor on the posterior's spread for the next design"""
 FURTHEST = 3.5
 UPSTREAM_VECTORS = 60
+PRIOR_DRIVEN = 0.8
+"""posterior sd over prior sd above which a parameter is called prior-driven (analysis plan, section 2)"""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhcc.calibration.sampling import SHARES, logit, on_scale, repeated
-from simhcc.calibration.specification import Module, fitted_rows
+from simhcc.calibration.specification import LATER_LINE, Module, fitted_rows
 from simhcc.inputs import ParameterSet
 from simhcc.inputs.trials import Trial, load_trial
 from simhcc.runner import Job, ProgressCallback, run, split
@@ -43,7 +43,7 @@ class Figures:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the figures, for tables."""
-        return (*(row.name for row in self.rows), *(f"{arm} share with a later line" for arm in self.later))
+        return (*(row.name for row in self.rows), *(LATER_LINE.format(arm) for arm in self.later))
 
     @property
     def observed(self) -> Floats:

@@ -43,6 +43,8 @@ from simhcc.trials.rows import Row, rows_of
 Floats = NDArray[np.float64]
 EFFECTS = ("early", "progression", "death")
 EDGE = 1e-9
+LATER_LINE = "{} share with a later line"
+"""name of an arm's share that has a further treatment, among the figures of a fit"""
 
 
 def _prior(value: Any) -> Any:
@@ -366,6 +368,8 @@ def _trials(document: Document, content: CalibrationModel, user_dir: str | Path 
         if (entry.wider != 1.0) != (entry.why is not None):
             raise document.error(here, "one of wider and why", "both, or neither")
         names = {row.name for row in rows_of(trial)}
+        if entry.later_lines == "fit":
+            names |= {LATER_LINE.format(arm.id) for arm in trial.content.arms}
         for name in entry.explained:
             if name not in names:
                 raise document.error((*here, "explained", name), f"no figure called {name!r}", one_of(names, name))

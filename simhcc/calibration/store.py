@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import simhcc
-from simhcc.calibration.fit import Fit
+from simhcc.calibration.fit import PRIOR_DRIVEN, Fit
 from simhcc.calibration.specification import Module
+from simhcc.calibration.tables import figure_table
 from simhcc.inputs import ParameterSet, Place, Posterior
 from simhcc.pathway import risk
 from simhcc.population import load_population, sample_cohort
@@ -22,9 +23,6 @@ from simhcc.trials.pools import fitted_level, of_patients
 Floats = NDArray[np.float64]
 
 LEVEL_PATIENTS = 2048
-PRIOR_DRIVEN = 0.8
-"""posterior sd over prior sd above which a parameter is called prior-driven (analysis plan, section 1)"""
-
 LEFT_OUT_QUANTILES = tuple(np.round(np.linspace(0.025, 0.975, 39), 3).tolist())
 """quantiles of a left-out figure's prediction that are kept, on its scale"""
 
@@ -156,6 +154,7 @@ def summary(fit: Fit) -> dict[str, Any]:
         },
         "prior_driven": [n for n, r in zip(fit.module.names, ratios, strict=True) if r > PRIOR_DRIVEN],
         "largest_emulator_bias_in_sd": worst,
+        "later_lines": _later_lines(fit),
         "left_out": [
             {
                 "trial": one.trial,
@@ -168,6 +167,17 @@ def summary(fit: Fit) -> dict[str, Any]:
         ],
         "rounds": [dict(r) for r in fit.rounds],
     }
+
+
+def _later_lines(fit: Fit) -> list[dict[str, Any]]:
+    """Published shares with a later line beside the fitted ones: figures of a fit that are no rows of a trial's tables."""
+    names = {(one.trial.id, name) for one in fit.figures for name in one.names[len(one.rows) :]}
+    columns_ = ("published", "fitted", "lower", "upper", "residual", "width")
+    return [
+        {"trial": row["trial"], "figure": row["figure"], **{c: float(f"{row[c]:.4g}") for c in columns_}}
+        for row in figure_table(fit).to_dict("records")
+        if (row["trial"], row["figure"]) in names
+    ]
 
 
 def named(posteriors: Sequence[Posterior]) -> Mapping[str, Posterior]:

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from simhcc.calibration.fit import Fit
-from simhcc.calibration.store import PRIOR_DRIVEN
+from simhcc.calibration.fit import PRIOR_DRIVEN, Fit
 
 Floats = NDArray[np.float64]
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from simhcc.calibration import scores
-from simhcc.calibration.specification import list_modules
-from simhcc.calibration.store import PRIOR_DRIVEN
+from simhcc.calibration.fit import PRIOR_DRIVEN
+from simhcc.calibration.specification import Module, list_modules
 from simhcc.calibration.validation import (
     GAPS,
     LOOKS,
@@ -40,6 +40,7 @@ FOLDER = "validation"
 WORK = "validation-work"
 WITHIN, BEYOND, SHARE_WITHIN, WIDEST = 2.0, 3.5, 0.9, 2.0
 """the rule for fitted figures: residuals within 2 for 90 %, none beyond 3.5; predictions at most twice as wide"""
+UNEXPLAINED = "No explanation has been found yet."
 CLOSE, NEAR_GAP = 0.15, 0.03
 """when the model's own expectation counts as near a published ratio, and near a published difference of shares"""
 
@@ -450,7 +451,33 @@ def _fitted(found: Validation) -> list[str]:
         mine = [a for a in found.of("fitted") if a.module == module.id]
         if mine:
             lines += [f"### {module.content.title}", "", *_rows(mine)]
+    later = [one for _, one in _later_lines(found)]
+    if later:
+        lines += [
+            "### Shares with a later line",
+            "",
+            "As fitted; the trials' tables above do not hold them.",
+            "",
+            "| trial | figure | published | fitted | 95 % | residual | width | inside |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        for x in later:
+            inside = x["lower"] <= x["published"] <= x["upper"]
+            lines.append(
+                f"| {x['trial']} | {x['figure']} | {x['published']:.2f} | {x['fitted']:.2f} | {x['lower']:.2f} to "
+                f"{x['upper']:.2f} | {x['residual']:.1f} | {x['width']:.1f} | {'yes' if inside else '**no**'} |"
+            )
+        lines.append("")
     return lines
+
+
+def _later_lines(found: Validation) -> list[tuple[Module, dict[str, Any]]]:
+    """Fitted shares with a later line, which the manifests keep, of the trials on the page."""
+    told = []
+    for module, posterior in zip(found.modules, found.posteriors, strict=True):
+        fit: Any = posterior.manifest.get("fit") or {}
+        told += [(module, one) for one in fit.get("later_lines", []) if one["trial"] in found.replicates]
+    return told
 
 
 def _rows(assessed: Sequence[Assessed]) -> list[str]:
@@ -476,17 +503,28 @@ def _n(a: Assessed, value: float) -> str:
 
 
 def _misses(found: Validation) -> list[str]:
-    missed = [a for a in found.assessed if a.role != "shown" and a.missed]
-    if not missed:
-        return ["None.", ""]
+    missed = [a for a in found.assessed if a.missed]
     lines = []
-    for a in missed:
-        words = a.explanation or "No explanation has been found yet."
-        lines.append(
-            f"- **{a.trial}, {a.figure}** ({a.role}): published {_n(a, a.row.published)}, predicted {_n(a, a.predicted)} "
-            f"({_n(a, a.lower)} to {_n(a, a.upper)}), residual {a.residual:.1f}. {words}"
-        )
-    return [*lines, ""]
+    for role in ("fitted", "left out", "held out", "shown"):
+        for a in missed:
+            if a.role != role:
+                continue
+            flag = ", recalled" if not a.row.confirmed else ""
+            lines.append(
+                f"- **{a.trial}, {a.figure}** ({a.role}{flag}): published {_n(a, a.row.published)}, predicted "
+                f"{_n(a, a.predicted)} ({_n(a, a.lower)} to {_n(a, a.upper)}), residual {a.residual:.1f}. "
+                f"{(a.explanation or UNEXPLAINED).strip()}"
+            )
+        if role == "fitted":
+            for module, x in _later_lines(found):
+                if abs(x["residual"]) > WITHIN or not x["lower"] <= x["published"] <= x["upper"]:
+                    words = module.entry(x["trial"]).explained.get(x["figure"])
+                    lines.append(
+                        f"- **{x['trial']}, {x['figure']}** (fitted): published {x['published']:.2f}, fitted "
+                        f"{x['fitted']:.2f} ({x['lower']:.2f} to {x['upper']:.2f}), residual {x['residual']:.1f}. "
+                        f"{(words or UNEXPLAINED).strip()}"
+                    )
+    return [*lines, ""] if lines else ["None.", ""]
 
 
 def _left_out(found: Validation) -> list[str]:

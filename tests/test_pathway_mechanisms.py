@@ -580,3 +580,19 @@ def test_the_odds_ratio_of_response_is_that_of_the_responses_seen() -> None:
     doublet, triplet = (a_patient(outcomes, "response_observed", arm) for arm in (0, 1))
     # A few die before the scan, of other causes and of the liver.
     assert doublet == pytest.approx(0.4, abs=0.04) and triplet == pytest.approx(2.0 / 3.0, abs=0.04)
+
+
+@pytest.mark.parametrize(("ratio", "long", "known"), [(0.6, 0.14, None), (3.0, 0.14, 1e-3)])
+def test_a_ratio_too_bad_for_the_long_control_share_leaves_nearly_none_of_the_others(
+    ratio: float, long: float, known: float | None
+) -> None:
+    from simhcc.expressions import as_expression
+    from simhcc.pathway.regimens import _rest
+    from simhcc.trials.pools import of_patients
+
+    s = 0.45
+    numbers = {"combination.reference_pfs_12m": s}
+    found = of_patients(_rest(as_expression(ratio), as_expression(long)), {"age": np.zeros(1)}, numbers)
+    # s^ratio = long + (1 - long) s^rest; beyond it the others keep a thousandth.
+    free = (s**ratio - long) / (1.0 - long) if known is None else known
+    assert np.exp(found) == pytest.approx(np.log(free) / np.log(s), rel=1e-9)

@@ -554,8 +554,9 @@ def _left_out(found: Validation) -> list[str]:
 
 def _held_out(found: Validation) -> list[str]:
     lines = [
-        "Control-arm survival is fitted; the contrasts are not. Two quantities decide them, and both were written down, with their",
-        "sources, in a commit before any contrast was computed:",
+        "Control-arm survival is fitted; the contrasts are not. Two quantities decide them. Both were written down, with their",
+        "sources, in a commit of their own before the contrasts below were computed, and were not changed since; what had been",
+        "seen of contrasts before stands in [trial-arms.md](trial-arms.md#held-out).",
         "",
     ]
     for module in found.modules:

@@ -29,6 +29,8 @@ from simhcc.pathway.attributes import NEVER
 EARLY_RECURRENCE = "early_recurrence"
 BLEEDING = "liver.bleeding_bevacizumab"
 SUPPRESSION_SWITCH = "structure.eradication_instead_of_rate"
+LEAST_FREE = 1e-3
+"""share free of progression among those without long control that keeps a logarithm finite; no evidence"""
 
 
 @dataclass(frozen=True)
@@ -264,11 +266,13 @@ def _response(regimen: Regimen) -> dict[str, Operand]:
 def _rest(ratio: Expression, long: Expression) -> Expression:
     """Log hazard ratio on progression under TACE of those without long control.
 
-    With control PFS s at one year, s**ratio = long + (1 - long) x s**rest: the published ratio is kept at one year.
+    With control PFS s at one year, s**ratio = long + (1 - long) x s**rest: the published ratio is kept at one year. A ratio so
+    bad that fewer are free of progression than have long control, which only far draws of a prior have, leaves nearly none
+    of the others free.
     """
     s = parameter("combination.reference_pfs_12m")
     mixed = exp(ratio * log(s))
-    return log(log((mixed - long) / (1.0 - long)) / log(s))
+    return log(log(maximum((mixed - long) / (1.0 - long), LEAST_FREE)) / log(s))
 
 
 def _eradication(regimen: Regimen) -> dict[str, Operand]:

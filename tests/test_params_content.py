@@ -136,7 +136,8 @@ def agrees(written: float, computed: float) -> bool:
 
 @pytest.mark.parametrize("country", COUNTRIES)
 def test_the_packaged_numbers_load_and_can_be_drawn(country: str, tmp_path: Path) -> None:
-    loaded = load_parameters(country, user_dir=tmp_path)
+    # Before any fit every uncertain number has its own distribution; what a posterior holds is its own matter.
+    loaded = load_parameters(country, user_dir=tmp_path, posteriors=())
     assert set(loaded) == set(numbers(country))
     assert len(loaded.uncertain()) > 300
     for name in loaded.uncertain():
@@ -147,6 +148,18 @@ def test_the_packaged_numbers_load_and_can_be_drawn(country: str, tmp_path: Path
         written = np.atleast_1d(np.asarray(parameter.value, float))
         for number, (low, high) in zip(written, parameter.uncertainty.intervals(), strict=True):
             assert low <= number <= high, name
+
+
+def test_calibrated_numbers_lie_among_their_draws(tmp_path: Path) -> None:
+    loaded = load_parameters("china", user_dir=tmp_path)
+    assert {posterior.id for posterior in loaded.posteriors} == {"advanced", "intermediate", "resectable"}
+    for posterior in loaded.posteriors:
+        for name, draws in zip(posterior.parameters, posterior.draws.T, strict=True):
+            low, high = np.quantile(draws, [0.05, 0.95])
+            assert loaded[name].grade == "calibrated", name
+            # To the five digits of the files.
+            assert low - 1e-4 * abs(low) <= float(loaded[name].base()) <= high + 1e-4 * abs(high), name
+            assert name in loaded.uncertain()
 
 
 @pytest.mark.parametrize("country", COUNTRIES)

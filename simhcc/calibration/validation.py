@@ -77,6 +77,9 @@ class Assessed:
 
     `role` is fitted, left out (of the fit, by its module), held out or shown;
     `residual` (published - predicted) / sd of the published figure.
+
+    A median was published because it was reached, so `residual` and `width` compare it with the simulated trials that reach
+    theirs, as the fit does, and so does `predicted` where most do not; `reached` is their share. The limits are those of all.
     """
 
     trial: str
@@ -93,6 +96,7 @@ class Assessed:
     crps: float
     width: float
     explanation: str | None
+    reached: float
 
     @property
     def inside(self) -> bool:
@@ -424,6 +428,8 @@ def _assessed(
             words = " ".join([f"Not fitted: {left_out[0].why}.", *([words] if words else [])])
         observed = float(on_scale(row, np.array(row.published)))
         low, low50, middle, high50, high = _quantiles(values, (0.025, 0.25, 0.5, 0.75, 0.975))
+        known = values[np.isfinite(values)] if row.statistic == "median" else values
+        near_low, near, near_high = _quantiles(known, (0.025, 0.5, 0.975)) if known.size else (math.nan,) * 3
         sd = row.published_sd
         sampling = sd if sd is not None else _within_sd(found, k, row)
         finite = np.isfinite(values).all()
@@ -433,15 +439,16 @@ def _assessed(
             row=row,
             role=role,
             module=module.id if module is not None else None,
-            predicted=natural(row, middle),
+            predicted=natural(row, middle if math.isfinite(middle) or not known.size else near),
             lower=natural(row, low),
             upper=natural(row, high),
             lower50=natural(row, low50),
             upper50=natural(row, high50),
-            residual=(observed - middle) / sampling if sampling > 0.0 else math.nan,
+            residual=(observed - near) / sampling if sampling > 0.0 else math.nan,
             crps=scores.crps_sample(values, observed) if finite else math.nan,
-            width=(high - low) / (2.0 * Z95 * sampling) if sampling > 0.0 else math.nan,
+            width=(near_high - near_low) / (2.0 * Z95 * sampling) if sampling > 0.0 else math.nan,
             explanation=words,
+            reached=known.size / values.size,
         )
 
 

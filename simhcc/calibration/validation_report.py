@@ -169,6 +169,7 @@ def figure_table(assessed: Sequence[Assessed]) -> pd.DataFrame:
                 "residual": a.residual,
                 "crps": a.crps,
                 "width": a.width,
+                "reached": a.reached,
                 "explanation": a.explanation,
             }
             for a in assessed
@@ -321,8 +322,8 @@ def markdown(found: Validation, found_figures: Collection[str] = ()) -> str:
         f"Each trial was simulated with {found.sizes.draws} draws of the posterior and repeated {found.sizes.replicates:,} times",
         "as a trial of its own size, accrual, scans and follow-up. Intervals are central 95 % of what such a trial would report:",
         "posterior, the trial's random effect, discrepancy and sampling. *Residual* is published minus predicted in standard",
-        "deviations of the published figure; *width* the predictive interval over the published one. Seed "
-        f"{found.sizes.seed}.",
+        "deviations of the published figure; *width* the predictive interval over the published one. A median is compared with",
+        f"the simulated trials that reach theirs; limits are those of all. Seed {found.sizes.seed}.",
         "",
         "## In short",
         "",

@@ -327,7 +327,8 @@ def check_validation_of_the_small_module() -> None:
     assert left_out.explanation == "Not fitted: not needed."
     assert told.stale == ()
     moved = load(posteriors=(), overrides={"systemic.primary_progression_rate_per_month": 0.7})
-    module, posterior = load_module("small", moved), load().posteriors[-1]
+    module = load_module("small", moved)
+    posterior = next(one for one in load().posteriors if one.id == "small")
     assert stale(module, moved, posterior) == ["numbers of params/ that stand before the fit"]
     page = markdown(told, {"orient-32_curves"})
     assert "sin_bev : sorafenib PFS hr" in page and "0.56" in page

@@ -370,7 +370,7 @@ def _summary_lines(found: Validation) -> list[str]:
         ok = told["share_within_2"] >= SHARE_WITHIN and told["largest_residual"] <= BEYOND
         lines.append(
             f"Fit: {told['fitted_medians_and_landmarks']} fitted medians and landmarks, {told['share_within_2']:.0%} with a "
-            f"residual within 2 (wanted {SHARE_WITHIN:.0%}), the largest {told['largest_residual']:.1f} (wanted at most "
+            f"residual within 2 (wanted {SHARE_WITHIN:.0%}), the largest {told['largest_residual']:.2f} (wanted at most "
             f"{BEYOND:g}): {'met' if ok else 'not met'}. Of all {told['fitted_figures']} fitted figures "
             f"{told['fitted_inside_95']:.0%} lie inside."
         )

@@ -422,7 +422,8 @@ def test_coverage_is_told_with_binomial_limits() -> None:
     truth = np.zeros((10, 2))
     low = np.full((10, 2), -1.0)
     low[:1, 0] = low[:8, 1] = 0.5
-    found = Recovery(("a", "b"), truth, truth + np.arange(10)[:, None], truth + 0.5, low, truth + 1.0, 0.9)
+    truth[:, :] = np.linspace(-0.1, 0.1, 10)[:, None]
+    found = Recovery(("a", "b"), truth, truth + np.arange(10)[:, None], truth * 0.0 + 0.5, low, truth + 1.0, 0.9)
     table = found.table().set_index("parameter")
     assert table["covered"].tolist() == [9, 2] and table["sd_ratio"].tolist() == [0.5, 0.5]
     # Clopper and Pearson: 9 of 10 from 0.5550 to 0.9975, 2 of 10 from 0.0252 to 0.5561.

@@ -436,7 +436,8 @@ def test_effects_levels_and_numbers_reach_the_patients(parameters):
         worse.column("sorafenib", name).clip(max=120).mean()
         < 0.9 * whole.column("sorafenib", name).clip(max=120).mean()
     )
-    fitted = {**parameters.base_values(), "trial_level.imbrave150.log_death": math.log(2.0)}
+    level, base = "trial_level.imbrave150.log_death", parameters.base_values()
+    fitted = {**base, level: base.get(level, 0.0) + math.log(2.0)}
     assert np.array_equal(
         simulate_trial(of, fitted, patients=SMALL, seed=3).times["sorafenib"], worse.times["sorafenib"]
     )

@@ -18,8 +18,8 @@ from simhcc.calibration.likelihood import Scales, Term, log_prior
 from simhcc.calibration.recovery import Recovery, recover
 from simhcc.calibration.sampling import covariance, on_scale
 from simhcc.calibration.store import stale
-from simhcc.calibration.validation import CHANGES, GAPS, LOOKS, Runs, Sizes, _patterns, validated
-from simhcc.calibration.validation_report import has_shape, markdown, shape_in_words, summary
+from simhcc.calibration.validation import CHANGES, GAPS, LOOKS, Contrast, Runs, Sizes, _patterns, validated
+from simhcc.calibration.validation_report import _score_lines, has_shape, markdown, shape_in_words, summary
 from simhcc.distributions import LogNormal
 from simhcc.errors import InputError, ModelError
 from simhcc.inputs import ParameterSet, load_parameters
@@ -474,6 +474,20 @@ def test_crps_of_draws_and_of_a_normal_agree_with_their_definitions() -> None:
     assert scores.crps_normal(0.0, 1.0, 0.0) == pytest.approx((math.sqrt(2.0) - 1.0) / math.sqrt(math.pi))
     many = np.random.default_rng(0).normal(0.2, 0.5, 200_000)
     assert scores.crps_sample(many, -0.3) == pytest.approx(scores.crps_normal(0.2, 0.5, -0.3), abs=0.005)
+
+
+def test_a_comparison_that_hangs_on_one_contrast_says_so() -> None:
+    def contrast(trial: str, published: float, pfs: float) -> Contrast:
+        rows = rows_of(load_trial("leap-012"))
+        row = next(r for r in rows if r.kind == "contrast" and r.endpoint == "OS")
+        drawn = np.log(0.9) + 0.2 * np.random.default_rng(0).standard_normal(4001)
+        return Contrast(trial, "OS hr", row, math.log(published), 0.2, drawn, drawn, pfs, {}, {})
+
+    # PFS forecasts of 0.8 fit 0.8 better than draws around 0.9; one forecast of 0.3 against 0.88 spoils their mean.
+    told = _score_lines([contrast("a", 0.8, 0.8), contrast("b", 0.8, 0.8), contrast("c", 0.88, 0.3)])[0]
+    assert told.startswith("3 of 3 published ratios lie below")
+    assert '"as the PFS effect" hangs on c (OS hr)' in told and "hangs on a" not in told
+    assert '"0.85" scores better than the model' in told and '"no effect" scores better' not in told
 
 
 def test_coverage_limits_are_binomial() -> None:

@@ -389,7 +389,8 @@ def _summary_lines(found: Validation) -> list[str]:
             f"Prediction: {told['contrasts']} survival contrasts, {told['contrasts_inside_95']} inside 95 % and "
             f"{told['contrasts_inside_50']} inside 50 % (binomial limits {told['least_inside_95']} and "
             f"{told['least_inside_50']}: {'met' if covered else 'not met'}); mean CRPS {told['crps']:.3f} against "
-            f"{', '.join(f'{v:.3f} ({k})' for k, v in naive.items())}: {'better' if better else 'not better'} than the first two."
+            f"{', '.join(f'{v:.3f} ({k})' for k, v in naive.items())}: {'better' if better else 'not better'} than the first two. "
+            f"{_score_lines(found.contrasts)[0]}"
         )
     if "left_out_figures" in told:
         lines.append(
@@ -594,7 +595,7 @@ def _held_out(found: Validation) -> list[str]:
         means = {n: np.mean([c.naive()[n] for c in found.contrasts]) for n in names}
         model = np.mean([c.crps for c in found.contrasts])
         lines.append(f"| mean | | **{model:.3f}** | {' | '.join(f'{means[n]:.3f}' for n in names)} |")
-        lines += ["", *_driver_lines(found.contrasts)]
+        lines += ["", *_score_lines(found.contrasts), "", *_driver_lines(found.contrasts)]
     for v in found.verdicts:
         told = ", ".join(f"{1.0 - p:.2f} ({name})" for name, p in v.naive.items())
         brier = {"model": v.model**2, **{name: p**2 for name, p in v.naive.items()}}
@@ -618,6 +619,27 @@ def _held_out(found: Validation) -> list[str]:
         "",
     ]
     return lines
+
+
+def _score_lines(contrasts: Sequence[Contrast]) -> list[str]:
+    """What the means hide: on which side the published ratios lie, and which single contrast decides a comparison."""
+    below = sum(c.observed < float(np.median(c.drawn)) for c in contrasts)
+    lines = [f"{below} of {len(contrasts)} published ratios lie below the predicted ones."]
+    names = list(contrasts[0].naive())
+    model = np.array([c.crps for c in contrasts])
+    for name in names:
+        naive = np.array([c.naive()[name] for c in contrasts])
+        better = model.mean() < naive.mean()
+        if not better:
+            lines.append(f'"{name}" scores better than the model ({naive.mean():.3f} against {model.mean():.3f}).')
+        for k, c in enumerate(contrasts):
+            others = np.arange(len(contrasts)) != k
+            if others.any() and (model[others].mean() < naive[others].mean()) != better:
+                lines.append(
+                    f'The comparison with "{name}" hangs on {c.trial} ({c.figure}): without it the means are '
+                    f"{model[others].mean():.3f} (model) and {naive[others].mean():.3f}."
+                )
+    return [" ".join(lines)]
 
 
 def _driver_lines(contrasts: Sequence[Contrast]) -> list[str]:
@@ -674,6 +696,8 @@ def _patterns(found: Validation) -> list[str]:
     ]
     for trial in dict.fromkeys(p.trial for p in found.patterns):
         mine = [p for p in found.patterns if p.trial == trial]
+        if not shape_in_words(mine):
+            continue
         words = next((m.entry(trial).shape for m in found.modules if trial in [t.id for t in m.trials]), None)
         lines += [f"**{trial}.** {shape_in_words(mine)}{' ' + words.strip() if words else ''}", ""]
     lines += [
@@ -696,7 +720,7 @@ def has_shape(pattern: Pattern) -> bool:
 
 
 def shape_in_words(patterns: Sequence[Pattern]) -> str:
-    """One trial's patterns in plain sentences: published, expected, and how many agree."""
+    """One trial's patterns in plain sentences: published, expected, and how many agree; nothing where a figure stands alone."""
     told = []
     for group in dict.fromkeys(p.group for p in patterns):
         for kind, name in ((RATIOS, "by interval"), (LOOKS, "by look"), (GAPS, "difference at the last landmark")):
@@ -709,4 +733,4 @@ def shape_in_words(patterns: Sequence[Pattern]) -> str:
                 f"{group}, {name}: published {', '.join(f'{p.published:.2f}' for p in mine)}, model "
                 f"{', '.join(f'{p.expectation:.2f}' for p in mine)} ({near} of {len(mine)} near, {inside} inside)."
             )
-    return " ".join(told) if told else "One figure only; a shape cannot be told from it."
+    return " ".join(told)

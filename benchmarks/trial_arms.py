@@ -1,9 +1,10 @@
 """Published against simulated: the arms of the reference trials, each in its own population.
 
-    python -m benchmarks.trial_arms [TRIAL ...] [--patients N] [--without-held-out]
+    python -m benchmarks.trial_arms [TRIAL ...] [--patients N] [--without-held-out] [--fitted]
 
 The expected statistic of the model under the trial's own scans, caps, accrual and follow-up (`simhcc.trials`), without sampling
-error and without a trial effect. Misses are printed, not hidden. `--without-held-out` leaves out the figures that are to be
+error and without a trial effect, with the numbers as they stand before the calibration (`--fitted`: at the centre of the stored
+posterior). Misses are printed, not hidden. `--without-held-out` leaves out the figures that are to be
 predicted, such as the overall survival of TACE combinations: nothing may be set by looking at them.
 """
 
@@ -22,9 +23,10 @@ TRIALS = (
 )  # fmt: skip
 
 
-def table(trial: str, patients: int, held_out: bool = True) -> pd.DataFrame:
+def table(trial: str, patients: int, held_out: bool = True, fitted: bool = False) -> pd.DataFrame:
     """One row per published figure of an arm or contrast: published, simulated, difference, and how the figure is used."""
-    result = expected(simulate_trial(load_trial(trial), load_parameters(), patients=patients, seed=1))
+    numbers = load_parameters() if fitted else load_parameters(posteriors=())
+    result = expected(simulate_trial(load_trial(trial), numbers, patients=patients, seed=1))
     rows = []
     for row, value in zip(result.rows, result.values[:, 0], strict=True):
         if row.missing is None and (held_out or row.use != "hold_out"):
@@ -50,9 +52,10 @@ def main() -> None:
     parser.add_argument("trials", nargs="*", default=list(TRIALS))
     parser.add_argument("--patients", type=int, default=20_000)
     parser.add_argument("--without-held-out", action="store_true")
+    parser.add_argument("--fitted", action="store_true")
     given = parser.parse_args()
     for trial in given.trials:
-        print(table(trial, given.patients, not given.without_held_out).to_string(index=False), end="\n\n", flush=True)
+        print(table(trial, given.patients, not given.without_held_out, given.fitted).to_string(index=False), end="\n\n", flush=True)
 
 
 if __name__ == "__main__":

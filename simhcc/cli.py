@@ -382,7 +382,7 @@ def reference(
         typer.Argument(metavar="[SCENARIO]...", help="Scenarios (default: three settings, China and United States)."),
     ] = None,
     patients: Annotated[int, typer.Option(help="Patients per strategy in a base case.")] = 20_000,
-    iterations: Annotated[int, typer.Option(help="Draws of the uncertain numbers.")] = 500,
+    iterations: Annotated[int, typer.Option(help="Draws of the uncertain numbers.")] = 400,
     patients_per_iteration: Annotated[int, typer.Option(help="Patients per strategy in each draw.")] = 2_048,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the tables.")] = Path("results/reference"),
     document: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path("docs/results.md"),

@@ -232,7 +232,8 @@ def _origin(scenario: Scenario, groups: Sequence[str]) -> Origin:
     """Grades of the numbers that a scenario's question refers to."""
     parameters = scenario.load_parameters()
     evaluation, _, _ = command.assembled(replace(scenario, patients=64, iterations=1), parameters)
-    used = [name for name in parameters if name in names_in(evaluation)]
+    named = names_in(evaluation)
+    used = [name for name in parameters if name in named]
     uncertain = set(parameters.uncertain())
 
     def grades(names: Sequence[str]) -> dict[str, int]:

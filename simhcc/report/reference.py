@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from simhcc.calibration.store import PRIOR_DRIVEN
 from simhcc.economics import ceac
 from simhcc.errors import InputError
 from simhcc.inputs import Scenario, load_scenario
@@ -37,7 +39,7 @@ from simhcc.uncertainty.stored import PANELS, StoredPsa, load
 
 SCENARIOS = ("resectable", "intermediate", "advanced", "resectable_us", "intermediate_us", "advanced_us")
 
-FIGURES = ("ceac", "frontier", "survival_os")
+FIGURES = ("ceac", "frontier")
 OUTCOMES = ("os_12m", "os_36m", "os_60m", "median_os_months", "ly", "qaly", "cost")
 SURVIVAL = OUTCOMES[:3]
 KEPT = {
@@ -280,11 +282,13 @@ def _write(folder: Path, setting: Setting, scratch: Path) -> None:
     keep("psa_price_panels.csv", pd.DataFrame(panels))
     keep("psa_evppi.csv", pd.DataFrame(setting.voi["evppi"]))
     keep("psa_evppi_single.csv", pd.DataFrame(setting.voi["evppi_single"]).head(20))
-    for place in (*(f"figures/{name}.png" for name in FIGURES), "voi/evppi.png"):
-        source = scratch / setting.name / "psa" / place
+    for name in FIGURES:
+        source = scratch / setting.name / "psa" / "figures" / f"{name}.png"
         if source.exists():
             shutil.copyfile(source, folder / source.name)
-    about = setting.about | {"numbers": asdict(setting.origin)}
+    # The commit that holds these files cannot be named in them; the fingerprint says which inputs they come from.
+    about = {key: value for key, value in setting.about.items() if key != "git_commit"}
+    about |= {"numbers": asdict(setting.origin)}
     about |= {"command": setting.record["command"], "versions": setting.record["versions"]}
     (folder / "about.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -314,7 +318,7 @@ How to read it:
   EVPPI.
 - Costs and QALYs are discounted, over a lifetime. Prices are known to whoever decides: they are fixed over the draws, and shown at
   both panels. `simhcc reprice` changes them.
-- {calibrated}
+{calibrated}
 - What the model says of trials, and where it misses them, stands in `docs/trials.md`, `docs/trial-arms.md` and
   `docs/validation.md`: a decision inherits the misses of its arms. `simhcc why NAME` tells where a number comes from.
 """
@@ -329,11 +333,16 @@ def document(settings: Sequence[Setting], request: Request) -> str:
     asked = f"simhcc reference --iterations {request.iterations} --patients {request.patients}"
     asked += f" --patients-per-iteration {request.patients_per_iteration}"
     parts = [
-        HEAD.format(command=asked, sizes=sizes, sure=100 * SURE, calibrated=_calibrated(settings)),
+        HEAD.format(command=asked, sizes=sizes, sure=100 * SURE, calibrated=_bullet(_calibrated(settings))),
         *_short(settings),
     ]
     parts += [_section(setting) for setting in settings]
     return "\n".join(parts)
+
+
+def _bullet(text: str) -> str:
+    """A point of a list, in lines that a page of Markdown has."""
+    return textwrap.fill(f"- {text}", 128, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _calibrated(settings: Sequence[Setting]) -> str:
@@ -351,7 +360,9 @@ def _calibrated(settings: Sequence[Setting]) -> str:
     words.append("correlations (`docs/calibration.md`).")
     prior = [f"`{n}`" for names in found.values() for n in names]
     if prior:
-        words.append(f"Still driven by their priors: {', '.join(dict.fromkeys(prior))}.")
+        words.append(
+            f"Still driven by their priors (posterior sd above {PRIOR_DRIVEN:g} of the prior's): {', '.join(dict.fromkeys(prior))}."
+        )
     return " ".join(words)
 
 

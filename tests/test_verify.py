@@ -304,6 +304,25 @@ def test_what_does_not_apply_says_why(world: World) -> None:
     assert {v.id: v.detail for v in verdicts}["TV52"] == "nothing that is used is uncertain"
 
 
+def test_a_posterior_is_sampled_with_its_correlation_and_what_it_holds_fixed_counts_for_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from simhcc.inputs import Place, Posterior
+
+    _, numbers = world
+    rng = np.random.default_rng(3)
+    one = rng.normal(size=300)
+    names = ("rates.death_per_month", "rates.death_progressed_per_month", "costs.state_free_per_month")
+    draws = np.column_stack([0.02 * np.exp(0.1 * one), 0.05 * np.exp(0.1 * one), np.full(300, 100.0)])
+    joint = Posterior("toy", names, draws, "", {}, Place("toy", 1), 9)
+    held = ParameterSet(dict(numbers), numbers.sources, (), (joint,), numbers.country, numbers.files)
+    (sound,) = verify(bench_of(world, parameters=held, report=None), ["TV59"])
+    assert (sound.status, sound.detail[:37]) == ("passed", "0 correlated groups and 1 posteriors:")
+    sampling_fault(monkeypatch, SAMPLED, names[1], lambda x: x[::-1])
+    (wrong,) = verify(bench_of(world, parameters=held, report=None), ["TV59"])
+    assert wrong.status == "failed" and names[1] in wrong.detail and names[2] not in wrong.detail
+
+
 def test_a_model_that_refuses_an_experiment_has_failed_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from simhcc.errors import ModelError
 

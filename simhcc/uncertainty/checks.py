@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
+from scipy import special, stats
 
 from simhcc.distributions import gengamma_survival
 from simhcc.economics import Psa, ceac, efficiency_frontier, evpi, icer_table, nmb, pairwise_icers
@@ -58,7 +58,7 @@ from simhcc.uncertainty.bench import (
     same,
     toxicity_rates,
 )
-from simhcc.uncertainty.factors import axes_of, blocks_of
+from simhcc.uncertainty.factors import axes_of, posterior_of
 
 Floats = NDArray[np.float64]
 
@@ -891,9 +891,10 @@ def _seeds(bench: Bench) -> str:
 
 def _correlations(bench: Bench) -> str:
     groups = [g for g in bench.parameters.correlations if set(g.parameters) & set(bench.used)]
-    blocks = [b for b in blocks_of(bench.parameters, bench.used) if b.kind == "posterior"]
-    if not groups and not blocks:
+    posteriors = [p for p in bench.parameters.posteriors if set(p.parameters) & set(bench.used)]
+    if not groups and not posteriors:
         raise NotApplicable("no parameters are correlated")
+    structural = {name for topic in bench.parameters.structures for name in topic.names}
     for group in groups:
         names = [n for n in group.parameters if bench.parameters[n].uncertainty is not None]
         at = [group.parameters.index(n) for n in names]
@@ -901,23 +902,29 @@ def _correlations(bench: Bench) -> str:
         if len(names) > 1:
             expected = np.array(group.matrix)[np.ix_(at, at)]
             _close_correlation(np.atleast_2d(np.corrcoef(scores, rowvar=False)), expected, names)
-    for block in blocks:
-        posterior = next(p for p in bench.parameters.posteriors if p.id == block.name)
+    for posterior in posteriors:
         places = posterior.columns(bench.parameters)
-        names = [n for n in block.members if isinstance(places[n], int)]
-        drawn = np.column_stack([_scores(bench.sampled[n]) for n in names])
-        given = np.column_stack([_scores(posterior.draws[:, places[n]]) for n in names])
+        # What a fit held at its value has no correlation, and a structural alternative takes the place of some draws.
+        columns = {
+            n: posterior.draws[:, place]
+            for n in posterior.parameters
+            if isinstance(place := places[n], int)
+            and posterior_of(bench.parameters, n) is posterior
+            and n not in structural
+        }
+        names = [n for n, column in columns.items() if np.ptp(column) > 0.0]
         if len(names) > 1:
+            drawn = np.column_stack([_scores(bench.sampled[n]) for n in names])
+            given = np.column_stack([_scores(columns[n]) for n in names])
             _close_correlation(
                 np.atleast_2d(np.corrcoef(drawn, rowvar=False)), np.atleast_2d(np.corrcoef(given, rowvar=False)), names
             )
-    return f"{len(groups)} correlated groups and {len(blocks)} posteriors: sampled correlation as given"
+    return f"{len(groups)} correlated groups and {len(posteriors)} posteriors: sampled correlation as given"
 
 
 def _scores(values: Floats) -> Floats:
-    """Normal scores of the ranks."""
-    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
-    return np.asarray(special.ndtri((ranks + 0.5) / len(values)))
+    """Normal scores of the ranks; equal values share theirs."""
+    return np.asarray(special.ndtri((stats.rankdata(values) - 0.5) / len(values)))
 
 
 def _close_correlation(found: Floats, expected: Floats, names: Sequence[str]) -> None:

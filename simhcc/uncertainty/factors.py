@@ -55,7 +55,7 @@ class Axis:
         """Parameter values with this number at each of `x` (shape (n,)) and what depends on it moved along."""
         parameter = numbers[self.parameter]
         group = _group_of(numbers, self.parameter)
-        posterior = _posterior_of(numbers, self.parameter)
+        posterior = posterior_of(numbers, self.parameter)
         if posterior is not None:
             return _along_posterior(numbers, posterior, self.parameter, self.element, x)
         if group is not None:
@@ -73,7 +73,7 @@ class Axis:
 
     def probability_below(self, numbers: ParameterSet, x: float) -> float:
         """Probability, by its distribution, that the number is at or below `x`; NaN without a distribution."""
-        posterior = _posterior_of(numbers, self.parameter)
+        posterior = posterior_of(numbers, self.parameter)
         if posterior is not None:
             column = _posterior_column(numbers, posterior, self.parameter, self.element)
             return float((column <= x).mean())
@@ -141,7 +141,7 @@ def _expanded(numbers: ParameterSet, name: str, used: frozenset[str]) -> list[st
 
 def _has_range(numbers: ParameterSet, name: str) -> bool:
     """Whether a number is drawn from a distribution or a posterior."""
-    return numbers[name].uncertainty is not None or _posterior_of(numbers, name) is not None
+    return numbers[name].uncertainty is not None or posterior_of(numbers, name) is not None
 
 
 def _is_element(numbers: ParameterSet, name: str) -> bool:
@@ -171,7 +171,7 @@ def _axis(
 ) -> Axis | None:
     name = parameter.name if element is None else f"{parameter.name}.{element}"
     base = float(parameter.value if element is None else parameter.value[element])  # type: ignore[arg-type,index]
-    posterior = _posterior_of(numbers, parameter.name)
+    posterior = posterior_of(numbers, parameter.name)
     marginal = _marginal(parameter, element)
     limits = UNITS[parameter.unit]
     dirichlet = parameter.uncertainty is not None and bool(parameter.uncertainty.concentration)
@@ -221,8 +221,8 @@ def _group_of(numbers: ParameterSet, name: str) -> CorrelationGroup | None:
     return next((group for group in numbers.correlations if name in group.parameters), None)
 
 
-def _posterior_of(numbers: ParameterSet, name: str) -> Posterior | None:
-    # A number that was set above the posterior is not drawn from it.
+def posterior_of(numbers: ParameterSet, name: str) -> Posterior | None:
+    """The posterior that a number is drawn from; None where it has none, or was set above it."""
     for posterior in numbers.posteriors:
         if name in posterior.parameters and numbers[name].layer <= posterior.layer:
             return posterior
@@ -283,7 +283,7 @@ def _along_posterior(
         # At the base the number keeps its own value, which need not be a quantile of the draws.
         moved[:, k] = np.where(change == 0.0, start[k], moved[:, k])
     moved[:, column] = x
-    return {other: moved[:, at] for other, at in places.items() if _posterior_of(numbers, other) is posterior}
+    return {other: moved[:, at] for other, at in places.items() if posterior_of(numbers, other) is posterior}
 
 
 def _posterior_base(numbers: ParameterSet, posterior: Posterior) -> Floats:
@@ -404,9 +404,9 @@ def blocks_of(numbers: ParameterSet, used: frozenset[str]) -> list[_Block]:
     for name in numbers.uncertain():
         if name in done or (name not in used and name not in touched) or not _has_range(numbers, name):
             continue
-        posterior, group = _posterior_of(numbers, name), _group_of(numbers, name)
+        posterior, group = posterior_of(numbers, name), _group_of(numbers, name)
         if posterior is not None:
-            members = tuple(n for n in posterior.parameters if _posterior_of(numbers, n) is posterior)
+            members = tuple(n for n in posterior.parameters if posterior_of(numbers, n) is posterior)
             found.append(_Block(posterior.id, members, 1, "posterior"))
         elif group is not None:
             members = tuple(n for n in group.parameters if numbers[n].uncertainty is not None)

@@ -55,7 +55,11 @@ def main() -> None:
     parser.add_argument("--fitted", action="store_true")
     given = parser.parse_args()
     for trial in given.trials:
-        print(table(trial, given.patients, not given.without_held_out, given.fitted).to_string(index=False), end="\n\n", flush=True)
+        print(
+            table(trial, given.patients, not given.without_held_out, given.fitted).to_string(index=False),
+            end="\n\n",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

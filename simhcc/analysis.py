@@ -32,10 +32,12 @@ Floats = NDArray[np.float64]
 
 SHARD_PATIENT_STRATEGIES = 200_000
 """patient-strategies in a shard: about a second, so that Ctrl-C, progress and a lost worker cost little"""
+BASE_CASE_PATIENT_STRATEGIES = 40_000
+"""the same where there is one draw: small, so that all cores have something to do"""
 SPAN_DRAWS = 128
 """draws whose numbers are put in place together; to do so takes seconds, and memory for each draw"""
-BLOCK = 4096
-"""patients in a work item of the engine"""
+BLOCK = 2048
+"""patients in a work item of the engine: what is fastest for a pathway with many attributes; no result depends on it"""
 KEPT_PREPARED = 2
 SUMMED = ("columns", "pairs", "crosses", "quantities", "mark_counts")
 """arrays of a shard that are sums over patients, by leaf in a base case and by draw otherwise"""
@@ -132,7 +134,8 @@ def make_job(
     }
     block = min(BLOCK, -(-patients // LEAF) * LEAF)
     blocks = -(-patients // block)
-    most = max(SHARD_PATIENT_STRATEGIES // (len(evaluation.strategies) * block), 1)
+    size = SHARD_PATIENT_STRATEGIES if draws > 1 else BASE_CASE_PATIENT_STRATEGIES
+    most = max(size // (len(evaluation.strategies) * block), 1)
     shards: list[Address] = []
     if draws == 1:
         shards += [_address((0, 1), 0, piece) for piece in split(blocks, -(-blocks // most))]

@@ -39,9 +39,9 @@ SAME = ("sums", "pair_sums", "cross_sums", "quantities", "mark_sums", "occupancy
 
 def test_a_base_case_in_several_shards_is_bit_for_bit_one_simulation(question, monkeypatch) -> None:
     evaluation, values, cohort = question(9000, 1)
-    monkeypatch.setattr(analysis, "SHARD_PATIENT_STRATEGIES", 8192)
+    monkeypatch.setattr(analysis, "BASE_CASE_PATIENT_STRATEGIES", 4096)
     shards = analysis.make_job(evaluation, values, cohort, patients=9000).shards
-    assert [shard["items"] for shard in shards] == [(0, 1), (1, 2), (2, 3)]
+    assert [shard["items"] for shard in shards] == [(k, k + 1) for k in range(5)]
     found = analysis.simulated(evaluation, values, cohort, patients=9000, threads=2)
     whole = simulate(evaluation, values, cohort, patients=9000, threads=1)
     for name in (*SAME, "endpoint_counts"):
@@ -100,7 +100,8 @@ def test_what_shards_are_made_of_is_not_kept(question, monkeypatch, tmp_path, pa
             yield shard
 
     monkeypatch.setattr(analysis, "run", watched)
-    monkeypatch.setattr(analysis, "SHARD_PATIENT_STRATEGIES", 4096)
+    for size in ("SHARD_PATIENT_STRATEGIES", "BASE_CASE_PATIENT_STRATEGIES"):
+        monkeypatch.setattr(analysis, size, 4096)
     evaluation, values, cohort = question(patients, iterations)
     found = analysis.simulated(evaluation, values, cohort, patients=patients, folder=tmp_path / "run")
     assert len(alive) >= 3 and found.patients == patients

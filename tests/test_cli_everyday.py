@@ -88,7 +88,7 @@ def test_every_example_runs_in_small(tmp_path: Path) -> None:
         words = example(name)
         for result in (word for word in words[1:] if word.startswith("results/") and "--out" not in words):
             if not (tmp_path / result).exists():
-                run("run", "advanced", "--patients", "64", "--iterations", "40", "--quiet", "--out", result)
+                run("run", "advanced", "--patients", "64", "--iterations", "100", "--quiet", "--out", result)
         sizes = {
             option: size
             for option, size in SMALL.items()

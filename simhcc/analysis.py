@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 
 from simhcc import outcomes as outcomes_
 from simhcc.engine.compiled import compiling
-from simhcc.engine.layout import LEAF
 from simhcc.errors import ModelError
 from simhcc.expressions import Expression
 from simhcc.model import Values, draws_of, names_of
 from simhcc.runner import Address, Job, ProgressCallback, run, split
-from simhcc.simulation import COMPILING, CohortLike, Evaluation, Outcomes, Prepared
+from simhcc.simulation import COMPILING, CohortLike, Evaluation, Outcomes, Prepared, block_of
 
 Floats = NDArray[np.float64]
 
@@ -36,8 +35,6 @@ BASE_CASE_PATIENT_STRATEGIES = 40_000
 """the same where there is one draw: small, so that all cores have something to do"""
 SPAN_DRAWS = 128
 """draws whose numbers are put in place together; to do so takes seconds, and memory for each draw"""
-BLOCK = 2048
-"""patients in a work item of the engine: what is fastest for a pathway with many attributes; no result depends on it"""
 KEPT_PREPARED = 2
 SUMMED = ("columns", "pairs", "crosses", "quantities", "mark_counts")
 """arrays of a shard that are sums over patients, by leaf in a base case and by draw otherwise"""
@@ -132,7 +129,7 @@ def make_job(
         "values": {key: np.asarray(value, dtype=np.float64) for key, value in values.items()},
         "cohort": columns,
     }
-    block = min(BLOCK, -(-patients // LEAF) * LEAF)
+    block = block_of(evaluation.pathway, patients)
     blocks = -(-patients // block)
     size = SHARD_PATIENT_STRATEGIES if draws > 1 else BASE_CASE_PATIENT_STRATEGIES
     most = max(size // (len(evaluation.strategies) * block), 1)
@@ -209,7 +206,6 @@ def _prepared(inputs: Mapping[str, Any], span: tuple[int, int], first_patient: i
             np.arange(lo, hi),
             first_patient,
             fresh,
-            BLOCK,
         )
         while len(_kept) >= KEPT_PREPARED:
             _kept.pop(next(iter(_kept)))

@@ -377,6 +377,16 @@ def simulate(
     return run.execute(threads, progress)
 
 
+def block_of(pathway: Pathway, patients: int, block: int | None = None) -> int:
+    """Patients in a work item, in whole leaves of 1,024: `block`, by default as many as is fastest for the pathway.
+
+    No result depends on it.
+    """
+    if block is None:
+        block = LARGE_PATHWAY_BLOCK if len(pathway.attributes) > LARGE_PATHWAY else SMALL_PATHWAY_BLOCK
+    return min(-(-block // at.LEAF), -(-patients // at.LEAF)) * at.LEAF
+
+
 class Prepared:
     """An evaluation with its numbers in place, ready to run whole or by ranges of work items."""
 
@@ -400,9 +410,7 @@ class Prepared:
         self.draws = draws_of(values)
         if self.draws == 0:
             raise ModelError("values have no draws")
-        if block is None:
-            block = LARGE_PATHWAY_BLOCK if len(evaluation.pathway.attributes) > LARGE_PATHWAY else SMALL_PATHWAY_BLOCK
-        self.block = min(-(-block // at.LEAF) * at.LEAF, -(-patients // at.LEAF) * at.LEAF)
+        self.block = block_of(evaluation.pathway, patients, block)
         for strategy in evaluation.strategies:
             evaluation.pathway.check(strategy)
         _check_prices(evaluation)

@@ -377,7 +377,6 @@ def _spend_pieces(space, draw, count, family, p0, p1, cure, offset, knots):
     reals = reals2(space, at.A_REALS)
     integers = integers2(space, at.A_INTEGERS)
     effects = reals3(space, at.A_EFFECTS)
-    active = 0
     for i in range(count):
         reals[_ANSWER, i] = 0.0
         reals[_ANSWER_OWN, i] = reals[_PIECE_OWN, i]

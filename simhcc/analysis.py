@@ -7,11 +7,13 @@ never on the machine.
 
 from __future__ import annotations
 
+import copy
 import io
 import pickle
+import sys
 import threading
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -125,7 +127,7 @@ def make_job(
         "seed": evaluation.seed,
         "patients": patients,
         "iterations": draws,
-        "evaluation": packed(evaluation),
+        **question_inputs(evaluation),
         "values": {key: np.asarray(value, dtype=np.float64) for key, value in values.items()},
         "cohort": columns,
     }
@@ -184,22 +186,16 @@ def shard(inputs: Mapping[str, Any], address: Address) -> dict[str, NDArray[Any]
     return arrays | {"medians": medians, "median_mcse": errors}
 
 
-_kept: dict[tuple[int, int, int], tuple[Mapping[str, Any], Prepared]] = {}
-_preparing = threading.Lock()
-
-
 def _prepared(inputs: Mapping[str, Any], span: tuple[int, int], first_patient: int) -> Prepared:
-    """A span of draws ready to run. It is kept for the shards that follow; `inputs` with it, so that its id stays its own."""
+    """A span of draws ready to run."""
     lo, hi = span
-    key = (id(inputs), lo, hi)
-    with _preparing:
-        if key in _kept:
-            return _kept[key][1]
+
+    def prepare(evaluation: Evaluation) -> Prepared:
         patients = inputs["patients"]
         fresh = hi - lo > 1 and any(len(column) >= 2 * patients for column in inputs["cohort"].values())
         until = first_patient + ((hi - lo) * patients if fresh else patients)
-        ready = Prepared(
-            unpacked(inputs["evaluation"]),
+        return Prepared(
+            evaluation,
             {name: value[lo:hi] for name, value in inputs["values"].items()},
             {name: column[first_patient:until] for name, column in inputs["cohort"].items()},
             patients,
@@ -207,10 +203,77 @@ def _prepared(inputs: Mapping[str, Any], span: tuple[int, int], first_patient: i
             first_patient,
             fresh,
         )
+
+    # Where draws have patients of their own, other patients are not just another cohort.
+    return prepared_once(inputs, span, prepare, ("values",) if inputs["iterations"] == 1 else ())
+
+
+def question_inputs(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as entries of a job's inputs, its horizon apart, for `prepared_once`."""
+    return {"evaluation": packed(replace(evaluation, horizon=sys.float_info.max)), "horizon": evaluation.horizon}
+
+
+_kept: dict[tuple[int, int, int], tuple[Mapping[str, Any], Prepared]] = {}
+_preparing = threading.Lock()
+
+
+def prepared_once(
+    inputs: Mapping[str, Any],
+    span: tuple[int, int],
+    prepare: Callable[[Evaluation], Prepared],
+    numbers: Sequence[str] = (),
+    block: int | None = None,
+) -> Prepared:
+    """`prepare(evaluation)` for a span of a job's draws, kept for the shards that follow.
+
+    To build the models takes longer than many a simulation. A job that differs from one before in patients alone (a
+    subgroup), or without curves in the horizon (a year of the budget), takes over what was built for that one.
+    `numbers` are the entries of `inputs` that must be the same for it; without any nothing is taken over. All patients
+    must begin with the first column of the cohort then.
+    """
+    key = (id(inputs), *span)
+    with _preparing:
+        if key in _kept:
+            return _kept[key][1]
+        evaluation = replace(unpacked(inputs["evaluation"]), horizon=inputs["horizon"])
+        ready = None
+        for (_, *other_span), (other, built) in _kept.items():
+            if numbers and tuple(other_span) == span and _same_models(inputs, other, evaluation, numbers):
+                ready = _for_others(built, evaluation, inputs["cohort"], inputs["patients"], block)
+        ready = ready or prepare(evaluation)
         while len(_kept) >= KEPT_PREPARED:
             _kept.pop(next(iter(_kept)))
+        # With the inputs, so that their id stays their own.
         _kept[key] = (inputs, ready)
         return ready
+
+
+def _same_models(
+    inputs: Mapping[str, Any], other: Mapping[str, Any], evaluation: Evaluation, numbers: Sequence[str]
+) -> bool:
+    """Whether what was built from the inputs `other` is what would be built from `inputs`."""
+    return (
+        inputs["evaluation"] == other["evaluation"]
+        and (evaluation.grid_step is None or inputs["horizon"] == other["horizon"])
+        and all(
+            inputs[entry].keys() == other.get(entry, {}).keys()
+            and all(np.array_equal(value, other[entry][name]) for name, value in inputs[entry].items())
+            for entry in numbers
+        )
+        and inputs["cohort"].keys() == other["cohort"].keys()
+    )
+
+
+def _for_others(
+    built: Prepared, evaluation: Evaluation, cohort: CohortLike, patients: int, block: int | None
+) -> Prepared:
+    """The models of a run with the first patients of another cohort, and with another horizon."""
+    run = copy.copy(built)
+    run.evaluation, run.patients = evaluation, patients
+    run.block = block_of(evaluation.pathway, patients, block)
+    run.cohort, run.columns, run.initial = run._cohort({name: column[:patients] for name, column in cohort.items()})
+    run.people = built.people._replace(cohort=run.cohort)
+    return run
 
 
 def _curves(found: Outcomes) -> Floats:

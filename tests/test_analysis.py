@@ -155,3 +155,50 @@ def test_a_cluster_gives_the_same_bits(question) -> None:
         there = analysis.simulated(evaluation, values, cohort, patients=300, dask=cluster.scheduler_address)
     assert np.array_equal(here.outcomes.sums, there.outcomes.sums)
     assert np.array_equal(here.medians, there.medians)
+
+
+def test_other_patients_and_horizons_take_over_what_was_built_and_get_the_same_bits(question, monkeypatch) -> None:
+    evaluation, values, cohort = question(9000, 1)
+    monkeypatch.setattr(analysis, "_kept", {})
+    built = []
+    original = analysis.Prepared
+
+    def counted(asked, *arguments, **options):
+        built.append(asked.horizon)
+        return original(asked, *arguments, **options)
+
+    monkeypatch.setattr(analysis, "Prepared", counted)
+    bare = replace(evaluation, endpoints=(), landmarks=(), restrictions=(), grid_step=None, trace=False)
+    chosen = {name: column[::2].copy() for name, column in cohort.items()}
+    dearer = {**values, next(iter(values)): values[next(iter(values))] * 1.5}
+    runs = [
+        (evaluation, values, cohort, 9000),
+        (evaluation, values, chosen, 2500),
+        (replace(evaluation, horizon=evaluation.horizon - 1.5), values, cohort, 2500),  # its curves are shorter
+        (bare, values, cohort, 2500),
+        (replace(bare, horizon=24.0), values, cohort, 2500),
+        (replace(bare, horizon=24.0), dearer, cohort, 2500),
+        (replace(bare, horizon=36.0, seed=evaluation.seed + 1), dearer, cohort, 2500),
+    ]
+    for asked, numbers, people, patients in runs:
+        found = analysis.simulated(asked, numbers, people, patients=patients, threads=2).outcomes
+        fresh = simulate(asked, numbers, people, patients=patients, threads=1)
+        for name in (*SAME, "endpoint_counts"):
+            assert np.array_equal(getattr(found, name), getattr(fresh, name)), (name, asked.horizon)
+    whole = evaluation.horizon
+    assert built == [whole, whole - 1.5, whole, 24.0, 36.0]
+    lost = {name: column.copy() for name, column in chosen.items()}
+    next(iter(lost.values()))[7] = np.nan
+    analysis.simulated(evaluation, values, cohort, patients=9000)
+    with pytest.raises(ModelError, match="not a number for patient 7"):
+        analysis.simulated(evaluation, values, lost, patients=2500)
+
+
+def test_draws_with_patients_of_their_own_take_over_nothing(question) -> None:
+    evaluation, values, cohort = question(300, 4)
+    analysis.simulated(evaluation, values, cohort, patients=300)
+    chosen = {name: column[::2].copy() for name, column in cohort.items()}
+    found = analysis.simulated(evaluation, values, chosen, patients=150).outcomes
+    fresh = simulate(evaluation, values, chosen, patients=150, fresh_patients=True)
+    for name in SAME:
+        assert np.array_equal(getattr(found, name), getattr(fresh, name)), name

@@ -69,10 +69,9 @@ def extrapolations(
     for each in cases:
         rows.add({n: np.asarray(v, dtype=np.float64)[None] for n, v in each.numbers.items()})
     found = run(question, rows.arrays(), columns, name=f"{scenario.id}, beyond {months:g} months", **options)
+    # The same rows, although only the first is looked at: what was built for them serves again.
     short = replace(question, evaluation=replace(question.evaluation, horizon=months))
-    base = Rows(short)
-    base.add_base()
-    until = run(short, base.arrays(), columns, name=f"{scenario.id}, until {months:g} months", **options)
+    until = run(short, rows.arrays(), columns, name=f"{scenario.id}, until {months:g} months", **options)
     labels = {MODEL: "the model's own hazards"} | {each.id: each.label.text() for each in cases}
     levels = _table(question, found, until, columns, labels, None)
     differences = _table(question, found, until, columns, labels, scenario.comparator)

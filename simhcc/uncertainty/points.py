@@ -7,7 +7,6 @@ Estimation, 2007, chapter 4).
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhcc import outcomes as outcomes_
-from simhcc.analysis import packed, unpacked
+from simhcc.analysis import prepared_once, question_inputs
 from simhcc.engine.compiled import compiling
 from simhcc.errors import InputError
 from simhcc.runner import Address, Job, ProgressCallback, run, split
-from simhcc.simulation import COMPILING, Prepared
+from simhcc.simulation import COMPILING, Evaluation, Prepared
 from simhcc.uncertainty.question import Question
 
 Floats = NDArray[np.float64]
@@ -32,7 +31,6 @@ SPAN_POINTS = 256
 """points whose numbers are put in place together"""
 LUCK = 0
 """the luck of every point"""
-KEPT_PREPARED = 2
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ def make_job(
         "seed": evaluation.seed,
         "patients": question.patients,
         "block": question.block,
-        "evaluation": packed(evaluation),
+        **question_inputs(evaluation),
         "base": dict(question.values),
         "rows": {key: np.asarray(value, dtype=np.float64) for key, value in rows.items()},
         "cohort": dict(question.cohort),
@@ -165,7 +163,7 @@ def make_job(
 
 def shard(inputs: Mapping[str, Any], address: Address) -> dict[str, NDArray[Any]]:
     """Evaluate a range of points of a span, batch by batch."""
-    prepared, work = _prepared(inputs, *address["span"])
+    prepared = _prepared(inputs, *address["span"])
     first, last = address["points"]
     blocks, strategies = prepared.blocks, len(prepared.evaluation.strategies)
     at = [prepared.column_names.index(name) for name in inputs["columns"]]
@@ -174,7 +172,7 @@ def shard(inputs: Mapping[str, Any], address: Address) -> dict[str, NDArray[Any]
     counts = np.zeros_like(sums)
     medians = np.zeros((last - first, 1 + blocks, strategies, len(endpoints)))
     with compiling(COMPILING), np.errstate(all="ignore"):
-        buffers = work()
+        buffers = outcomes_.allocate(prepared.models, prepared.rewards, prepared.plan, prepared.block)
         for point in range(first, last):
             reached = []
             for batch in range(blocks):
@@ -207,28 +205,13 @@ def _median(counts: NDArray[np.int64], step: float) -> Floats:
     return np.where(below.any(axis=-1), step * (before + share * (place - before)), np.nan)
 
 
-_kept: dict[tuple[int, int, int], tuple[Mapping[str, Any], Prepared]] = {}
-_preparing = threading.Lock()
+def _prepared(inputs: Mapping[str, Any], lo: int, hi: int) -> Prepared:
+    """A span of points ready to run."""
 
+    def prepare(evaluation: Evaluation) -> Prepared:
+        n = hi - lo
+        values = {name: np.broadcast_to(value, (n, *value.shape[1:])) for name, value in inputs["base"].items()}
+        values |= {name: value[lo:hi] for name, value in inputs["rows"].items()}
+        return Prepared(evaluation, values, inputs["cohort"], inputs["patients"], LUCK, block=inputs["block"])
 
-def _prepared(inputs: Mapping[str, Any], lo: int, hi: int) -> tuple[Prepared, Callable[[], Any]]:
-    """A span of points ready to run, kept for the shards that follow; `inputs` with it, so that its id stays its own."""
-    key = (id(inputs), lo, hi)
-    with _preparing:
-        if key not in _kept:
-            n = hi - lo
-            values = {name: np.broadcast_to(value, (n, *value.shape[1:])) for name, value in inputs["base"].items()}
-            values |= {name: value[lo:hi] for name, value in inputs["rows"].items()}
-            ready = Prepared(
-                unpacked(inputs["evaluation"]),
-                values,
-                inputs["cohort"],
-                inputs["patients"],
-                LUCK,
-                block=inputs["block"],
-            )
-            while len(_kept) >= KEPT_PREPARED:
-                _kept.pop(next(iter(_kept)))
-            _kept[key] = (inputs, ready)
-        prepared = _kept[key][1]
-    return prepared, lambda: outcomes_.allocate(prepared.models, prepared.rewards, prepared.plan, prepared.block)
+    return prepared_once(inputs, (lo, hi), prepare, ("base", "rows"), inputs["block"])

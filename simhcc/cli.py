@@ -279,14 +279,14 @@ def calibrate(
             if json_:
                 typer.echo(json.dumps(recovered.as_object(), ensure_ascii=False, allow_nan=False))
             else:
-                typer.echo(recovered.as_text(), nl=False)
+                typer.echo(_fitting(recovered.as_text()), nl=False)
                 typer.echo(f"\nResults: {recovered.folder}")
             return
         found = run_calibration(request, quiet, say)
         if json_:
             typer.echo(json.dumps(found.as_object(), ensure_ascii=False, allow_nan=False))
         else:
-            typer.echo(found.as_text(), nl=False)
+            typer.echo(_fitting(found.as_text()), nl=False)
             typer.echo(f"\nResults: {found.folder}")
             for path in found.stored:
                 typer.echo(f"Stored: {path}")
@@ -328,7 +328,7 @@ def report_(
         if json_:
             typer.echo(json.dumps(found.as_object(), ensure_ascii=False, allow_nan=False))
         else:
-            typer.echo(found.as_text(), nl=False)
+            typer.echo(_fitting(found.as_text()), nl=False)
 
 
 @app.command(
@@ -368,7 +368,7 @@ def validate(
         if json_:
             typer.echo(json.dumps(found.as_object(), ensure_ascii=False, allow_nan=False))
         else:
-            typer.echo(found.as_text(), nl=False)
+            typer.echo(_fitting(found.as_text()), nl=False)
             typer.echo(f"\nReport: {found.page}")
 
 
@@ -680,7 +680,7 @@ def claims(
 
             typer.echo(json.dumps(finite(found.as_object()), ensure_ascii=False, allow_nan=False))
         else:
-            typer.echo(found.as_text(_width()), nl=False)
+            typer.echo(_fitting(found.as_text()), nl=False)
             if found.findings:
                 typer.echo(f"\nResults: {found.folder}")
 

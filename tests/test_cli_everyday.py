@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 from simhcc import cli
 from simhcc.inputs import load_parameters
 from simhcc.report import figures
+from simhcc.report.plain import shortened
 from simhcc.report.terminal import broken_lines
 
 GROUP: Any = typer.main.get_command(cli.app)
@@ -27,6 +29,11 @@ CHEAP = ("check", "why", "schema", "new-scenario")
 SMALL = {"--patients": 64, "--replicates": 2, "--iterations": 2, "--samples": 4}
 """sizes with which the examples of the others are run; the last one on a command line counts"""
 WITHOUT_ITERATIONS = ("optimise",)
+STARTS_FROM = {
+    "results/advanced-psa": ("run", "advanced", "--patients", "64", "--iterations", "100"),
+    "results/trials-try": ("trial", "imbrave150", "leap-012", "--replicates", "2"),
+}
+"""results that examples start from, and what makes them in small"""
 TESTS = Path(__file__).resolve().parent
 
 
@@ -71,31 +78,42 @@ def test_the_example_of_a_cheap_command_runs(name: str, folder: Path) -> None:
     assert done.stdout
 
 
-@pytest.mark.slow
-def test_every_example_runs_in_small(tmp_path: Path) -> None:
-    """One after another in one folder, as somebody would who tries them all; results they start from are made first."""
+def run_whole(words: Sequence[str], folder: Path) -> None:
+    """Run a command line in a process of its own; only a check of the model may end with 1."""
     environment = os.environ | {"PYTHONPATH": str(TESTS.parent)}
+    command = [sys.executable, "-m", "simhcc", *words]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode in ((0, 1) if words[0] in ("verify", "claims") else (0,)), (words, done.stderr)
+    assert done.stdout and "Traceback" not in done.stderr, (words, done.stderr)
 
-    def run(*words: str) -> None:
-        command = [sys.executable, "-m", "simhcc", *words]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode in (0, 1), (words, done.stderr)
-        assert done.stdout and "Traceback" not in done.stderr, (words, done.stderr)
-        # Only a check of the model may end with 1.
-        assert done.returncode == 0 or words[0] in ("verify", "claims"), (words, done.stderr)
 
-    for name in COMMANDS:
-        words = example(name)
-        for result in (word for word in words[1:] if word.startswith("results/") and "--out" not in words):
-            if not (tmp_path / result).exists():
-                run("run", "advanced", "--patients", "64", "--iterations", "100", "--quiet", "--out", result)
-        sizes = {
-            option: size
-            for option, size in SMALL.items()
-            if option in options_of(name) and not (name == "run" and option == "--iterations")
-        }
-        more = [str(word) for pair in sizes.items() for word in pair]
-        run(*words, *more)
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A results folder that an example starts from, made once."""
+    root = tmp_path_factory.mktemp("started")
+
+    def made(result: str) -> Path:
+        if not (root / result).exists():
+            run_whole([*STARTS_FROM[result], "--quiet", "--out", result], root)
+        return root / result
+
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_example_runs_in_small(name: str, started: Callable[[str], Path], tmp_path: Path) -> None:
+    """In an empty folder, with the results it starts from."""
+    words = example(name)
+    own = words[words.index("--out") + 1] if "--out" in words else None
+    for result in (word for word in words[1:] if word.startswith("results/") and word != own):
+        shutil.copytree(started(result), tmp_path / result)
+    sizes = {
+        option: size
+        for option, size in SMALL.items()
+        if option in options_of(name) and not (name == "run" and option == "--iterations")
+    }
+    run_whole([*words, *(str(word) for pair in sizes.items() for word in pair)], tmp_path)
 
 
 # -- what is misspelt
@@ -218,6 +236,27 @@ def test_tables_fit_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert done.exit_code == 0 and done.stderr == ""
     assert max(len(line) for line in done.stdout.splitlines()) <= columns
     assert "QALY" in done.stdout
+
+
+def test_the_list_of_claims_fits_the_terminal_and_loses_no_word(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    piped = invoke("claims", "--list").stdout
+    assert max(len(line) for line in piped.splitlines()) > 110  # one claim a line, for other programs
+    monkeypatch.setattr(cli, "_fitting", lambda text: broken_lines(text, 60))
+    shown = invoke("claims", "--list").stdout
+    assert max(len(line) for line in shown.splitlines()) <= 60
+    assert shown.split() == piped.split()
+
+
+def test_long_names_are_shortened_and_still_told_apart() -> None:
+    assert shortened(["a_name", "x" * 60], 20) == ["a_name", "xxxxxxxx...xxxxxxxxx"]
+    twins = ["treatments.atezo_bev.atezolizumab.relative_dose", "treatments.atezo_bev.bevacizumab.relative_dose"]
+    found = shortened([*twins, "utility.base"], 30)
+    assert found == ["..." + twins[0][-27:], "..." + twins[1][-27:], "utility.base"]
+    # Where neither end tells them apart, nothing is left out.
+    alike = [f"{'a' * 30}{middle}{'b' * 30}" for middle in "xy"]
+    assert shortened(alike, 20) == alike
+    # The same name twice is the same name.
+    assert shortened([alike[0], alike[0]], 20) == ["a" * 8 + "..." + "b" * 9] * 2
 
 
 def test_check_prints_prose_that_can_be_read_and_numbers_one_a_line(folder: Path) -> None:

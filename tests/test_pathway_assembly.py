@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from simhcc.expressions import as_expression, evaluate
 from simhcc.inputs import load_parameters, load_scenario
 from simhcc.model import as_values
 from simhcc.pathway.regimens import BY_ID
+from simhcc.report.economics import money_names
 from simhcc.simulation import simulate
+from simhcc.uncertainty.stored import StoredPsa, store
 
 SCENARIOS = ("resectable", "intermediate", "advanced", "national")
 
@@ -100,3 +103,50 @@ def test_drug_costs_by_hand() -> None:
     assert _amounts("durva_bev")[0][0] == pytest.approx(0.95 * (2 * 4160.0 + 1395.0), rel=1e-6) or any(
         amount == pytest.approx(0.95 * (2 * 4160.0 + 1395.0)) for amount, _, _ in _amounts("durva_bev")
     )
+
+
+@pytest.fixture(scope="module")
+def drug_bills() -> dict[str, StoredPsa]:
+    """Sorafenib and atezolizumab + bevacizumab for patients of 62 kg: as shipped, with vials shared, at list prices."""
+    scenario = load_scenario("advanced")
+    two = tuple(s for s in scenario.strategies if s.id in ("sorafenib", "atezo_bev"))
+    scenario = replace(scenario, patients=1024, strategies=two, comparator="sorafenib")
+    changes = {"as shipped": {}, "shared": {"economics.vial_sharing": 1.0}, "list": {"structure.list_prices": 1.0}}
+    found = {}
+    for name, change in changes.items():
+        parameters = scenario.load_parameters()
+        evaluation, values, cohort = assemble(scenario, parameters)
+        values = {**values, **{key: np.asarray([value]) for key, value in change.items()}}
+        weight = np.full_like(cohort["weight"], 62.0)
+        cohort = {**cohort, "weight": weight, **doses(weight, {**parameters.base_values(), **change})}
+        outcomes = simulate(evaluation, values, cohort, patients=1024)
+        money = money_names(parameters)
+        made = SimpleNamespace(outcomes=outcomes)
+        found[name] = store(made, evaluation, values, money, currency="CNY", wtp=(1.0,), without_price=())
+    return found
+
+
+def _bill(stored: StoredPsa, drug: str) -> tuple[float, float]:
+    """Units of a drug per patient with atezolizumab + bevacizumab first, and what they cost."""
+    units = float(stored.drug_units(drug)["atezo_bev"].iloc[0])
+    return units, units * float(stored.unit_costs[0, stored.items.index(f"prices.{drug}")])
+
+
+def test_sharing_vials_pays_the_milligrams_of_a_run_and_nothing_else_changes(drug_bills: dict[str, StoredPsa]) -> None:
+    whole, shared = drug_bills["as shipped"], drug_bills["shared"]
+    # 62 kg x 15 mg = 930 mg: ten vials of 100 mg, or 9.3 of them where what is left goes to the next patient.
+    units, cost = _bill(whole, "bevacizumab")
+    assert units > 0.0 and _bill(shared, "bevacizumab") == pytest.approx((0.93 * units, 0.93 * cost), rel=1e-9)
+    # 1,200 mg of atezolizumab are one vial, and tablets have no vials.
+    for drug in ("atezolizumab", "lenvatinib", "sorafenib"):
+        assert _bill(shared, drug) == pytest.approx(_bill(whole, drug), rel=1e-12, abs=1e-12)
+    assert (shared.cost <= whole.cost).all() and np.array_equal(whole.qaly, shared.qaly)
+
+
+def test_the_list_package_multiplies_a_drugs_bill_by_the_ratio_of_its_prices(drug_bills: dict[str, StoredPsa]) -> None:
+    effective, listed = drug_bills["as shipped"], drug_bills["list"]
+    # Originator 1,500 against biosimilar 1,150; 32,800 against 14,760 after assistance; generic lenvatinib 18 against 108.
+    for drug, ratio in (("bevacizumab", 1500 / 1150), ("atezolizumab", 32800 / 14760), ("lenvatinib", 108 / 18)):
+        units, cost = _bill(effective, drug)
+        assert units > 0.0 and _bill(listed, drug) == pytest.approx((units, ratio * cost), rel=1e-12)
+    assert (listed.cost > effective.cost).all() and np.array_equal(listed.qaly, effective.qaly)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from cli_project import invoke, use
 
 from simhcc.analysis import simulated
 from simhcc.assembly import assemble, state_utilities, utilities
-from simhcc.economics import sample_size_split
+from simhcc.economics import nmb, sample_size_split
 from simhcc.expressions import as_expression, evaluate
 from simhcc.graph import RateReward, TimeToDeathReward
 from simhcc.inputs import load_parameters, load_scenario
@@ -24,7 +25,7 @@ from simhcc.report.economics import drugs_without_price, money_names
 from simhcc.report.exports import safe_id
 from simhcc.uncertainty import sizes
 from simhcc.uncertainty.budget import impacts, yearly_costs
-from simhcc.uncertainty.stored import StoredPsa, store
+from simhcc.uncertainty.stored import StoredPsa, load, store
 from simhcc.uncertainty.waterfall import SPLITS, pieces_of, waterfalls
 
 STRATEGIES = ("atezo_bev", "camre_rivo", "stride")
@@ -275,6 +276,16 @@ def test_the_exports_have_the_shapes_that_other_programs_read(project: Path) -> 
         wide[strategies["id"]].to_numpy(), pd.read_csv(psa / "cost.csv", float_precision="round_trip").iloc[:, 1:]
     )
     pd.testing.assert_frame_equal(pd.read_parquet(psa / "psa_long.parquet"), long)
+    columns = pd.read_csv(psa / "columns.csv", keep_default_na=False).set_index("column")
+    assert list(columns.index) == list(long.columns) and (columns["meaning"].str.len() > 5).all()
+    assert columns.loc[["cost", "qaly", "os_12m", "median_os_months"], "unit"].tolist() == [
+        "currency",  # the small project names none
+        "years",
+        "share",
+        "months",
+    ]
+    names = pd.read_csv(psa / "parameter_names.csv")
+    assert names["column"].tolist() == list(parameters.columns[1:]) and names["unit"].notna().all()
     script = (psa / "load_in_R.R").read_text()
     for call in (
         "dampack::make_psa_obj(cost = cost, effectiveness = effectiveness, parameters = parameters",
@@ -300,6 +311,13 @@ def test_the_workbook_holds_the_tables_with_numbers_as_numbers(project: Path) ->
     assert list(rows[0]) == list(table.columns)
     at = rows[0].index("NMB")
     assert [row[at] for row in rows[1:]] == pytest.approx(table["NMB"].tolist(), rel=1e-8)
+    # A number of the inputs can be reckoned with, a vector is text; every sheet says what it holds.
+    inputs = {row[0]: row[1] for row in book["inputs"].iter_rows(min_row=4, values_only=True)}
+    told = pd.read_csv(project / "out" / "inputs" / "parameters.csv", dtype=str).set_index("name")["value"]
+    for name, value in told.items():
+        assert inputs[name] == (value if " " in value else pytest.approx(float(value)))
+    assert any(isinstance(value, float) for value in inputs.values())
+    assert not [sheet.title for sheet in book.worksheets if not sheet["A1"].value]
     # Nothing that a spreadsheet would take for a formula or an error.
     for sheet in book.worksheets:
         for row in sheet.iter_rows():
@@ -311,6 +329,27 @@ def test_the_workbook_holds_the_tables_with_numbers_as_numbers(project: Path) ->
 )
 def test_ids_are_safe_for_r(name: str, expected: str) -> None:
     assert safe_id(name) == expected
+
+
+def test_voi_says_in_words_what_may_be_concluded(project: Path) -> None:
+    done = invoke("run", "question", "--iterations", 120, "--patients", 200, "--no-subgroups", "--out", "out")
+    assert done.exit_code == 0, done.stderr
+    amounts = ("--wtp", 20000.25, "--patients-per-year", 1234567, "--years", 10, "--discount", 0.05)
+    done = invoke("voi", "out", *amounts, "--quiet")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads((project / "out" / "voi" / "voi.json").read_text())
+    # What is typed again must be the same amount: no rounding, no exponent.
+    assert "--wtp 20000.25" in found["command"] and "--patients-per-year 1234567 " in found["command"]
+    stored = load(project / "out" / "economics" / "stored.zip")
+    best = nmb(stored.psa(), 20000.25).mean().idxmax()
+    assert f"As things are known, {best} has the highest expected net benefit" in done.stdout
+    text = done.stdout.replace(",", "")
+    assert f"For the {found['population']:.0f} patients" in text and "EVPI" in text
+    for row in found["evppi"]:
+        shown = f"{row['EVPPI']:.0f} ±{row['SE'] or 0.0:.0f}" in text
+        assert shown == (row["EVPPI"] > 0.0) or row["EVPPI"] < 0.5, row
+    # Nobody learns from a row of zeros.
+    assert all(not re.match(r"\S+\s+0 ±", line) for line in done.stdout.splitlines())
 
 
 def test_voi_of_a_run_reads_its_draws_and_refuses_what_has_no_effect(project: Path) -> None:

@@ -24,6 +24,7 @@ from simhcc.report.page import build, cheers, sections, strategies
 from simhcc.report.page.content import read_content
 from simhcc.report.page.markup import VOID, Markup, el, json_script
 from simhcc.report.page.words import LANGUAGES, Words, catalogue
+from simhcc.report.page.workbook import report_sheets
 from simhcc.report.record import strategy_content
 
 CJK = re.compile("[\u4e00-\u9fff]")
@@ -348,6 +349,45 @@ def test_what_is_missing_says_so(results: Path) -> None:
         (results / "base" / f"_{file}").rename(results / "base" / file)
     for key in ("population", "survival", "states"):
         assert catalogue()[f"missing.{key}"]["en"] in less and catalogue()[f"missing.{key}"]["en"] not in text
+
+
+def test_the_tail_is_told_and_whether_it_decides(results: Path, full: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tail"
+    shutil.copytree(full, folder)
+    content = read_content(folder)
+    first, second = content.ids[:2]
+    # By the model's own hazards the first leads: 2 x WTP - 100 against 1 x WTP; when the cured live on, the second.
+    means = {
+        (first, "model"): (3.0, 2.0, 100.0), (second, "model"): (2.0, 1.0, 0.0),
+        (first, "tail_durable"): (3.0, 2.0, 100.0), (second, "tail_durable"): (6.0, 4.0, 0.0),
+    }  # fmt: skip
+    labels = {"model": "the model's own hazards", "tail_durable": "Long control is cure"}
+    rows = [
+        {
+            "months": 48.0, "strategy": s, "comparator": "", "case": case, "label": labels[case], "outcome": outcome,
+            "mean": value, "mcse": 0.25, "change": value - means[s, "model"][k], "change_mcse": 0.125,
+            "beyond": 0.37 if case == "model" else None,
+        }
+        for (s, case), values in means.items()
+        for k, (outcome, value) in enumerate(zip(("ly", "qaly", "cost"), values, strict=True))
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(folder / "extrapolations.csv", index=False)
+    names = sections.Page(read_content(folder), Words("en")).names
+    for language, cure in (("en", "Long control is cure"), ("zh", "长期控制即治愈")):
+        parsed = Parsed(build.page(read_content(folder), language))
+        (told,) = [each for each in parsed.of("section") if each["at"]["id"] == "extrapolation"]
+        assert cure in told["text"] and "48" in told["text"] and "37" in told["text"] and "+3.000" in told["text"]
+        assert Words(language)("missing.extrapolation") not in told["text"]
+    (told,) = [each for each in Parsed(text_of(folder)).of("section") if each["at"]["id"] == "extrapolation"]
+    table = told["text"][
+        told["text"].index("Does the continuation decide?") : told["text"].index("Share of each result")
+    ]
+    own, cured = table.index("The model's own hazards"), table.index("Long control is cure")
+    assert names[first] in table[own:cured] and names[second] in table[cured:]
+    assert "extrapolations" in report_sheets(read_content(folder), "en")
+    # Without it the section says why.
+    (without,) = [each for each in Parsed(text_of(full)).of("section") if each["at"]["id"] == "extrapolation"]
+    assert Words("en")("missing.extrapolation") in without["text"]
 
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{name}"

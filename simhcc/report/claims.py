@@ -108,10 +108,10 @@ class Claims:
             objects.append(found)
         return {"claims": objects, "results": str(self.folder)}
 
-    def as_text(self, width: int) -> str:
+    def as_text(self) -> str:
         """For people."""
         if not self.findings:
-            return "".join(_status_lines(status, width) for status in self.statuses)
+            return "".join(_status_lines(status) for status in self.statuses)
         return "".join(_finding_lines(finding, self.before.get(finding.claim.id)) for finding in self.findings)
 
 
@@ -282,7 +282,7 @@ def _finding_lines(finding: Finding, last: Status | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _status_lines(status: Status, width: int) -> str:
+def _status_lines(status: Status) -> str:
     if status.verdict is None:
         state = "never examined"
     elif status.stale:
@@ -290,7 +290,7 @@ def _status_lines(status: Status, width: int) -> str:
     else:
         state = f"{status.verdict} ({status.date}), fresh"
     lines = [f"{status.claim}: {state}", f"  {status.statement}"]
-    lines += [f"    changed: {change}"[:width] for change in status.changed[:12]]
+    lines += [f"    changed: {change}" for change in status.changed[:12]]
     if len(status.changed) > 12:
         lines.append(f"    and {len(status.changed) - 12} more")
     return "\n".join(lines) + "\n"

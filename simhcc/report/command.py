@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from simhcc.analysis import Floats, Result, simulated
@@ -227,7 +228,8 @@ def _run_in(
         table = baseline_table(cohort)
         table.to_csv(into / "population.csv", index=False, lineterminator="\n", encoding="utf-8", float_format="%.6g")
         if found is not None:
-            _write_economics(into, found, tables, scenario, parameters, record, draws, text, decision or {})
+            beyond = extrapolation.whole_table(tail, left_out) if tail is not None else pd.DataFrame()
+            _write_economics(into, found, tables, beyond, scenario, parameters, record, draws, text, decision or {})
         if tail is not None:
             extrapolation.write(into, tail, left_out)
 
@@ -320,6 +322,7 @@ def _write_economics(
     folder: Path,
     found: economics.Economics,
     tables: Tables,
+    beyond: pd.DataFrame,
     scenario: Scenario,
     parameters: ParameterSet,
     record: Mapping[str, Any],
@@ -347,6 +350,7 @@ def _write_economics(
             main,
             draws_table(draws, parameters.uncertain()),
             exports.labels_of(scenario),
+            {name: parameter.unit for name, parameter in parameters.items()},
             about,
             str(ranked["Strategy"].iloc[0]) if len(ranked) else main.strategies[0],
             found.top or 3.0 * max(main.wtp, default=1.0),
@@ -355,7 +359,7 @@ def _write_economics(
         folder / "results.xlsx",
         about,
         exports.workbook_sheets(
-            tables, economics.all_tables(found), parameter_table(parameters), exports.sources_table(parameters)
+            tables, economics.all_tables(found), beyond, parameter_table(parameters), exports.sources_table(parameters)
         ),
     )
     decision_figures.draw(folder / "figures", found, dict(record["strategies"]), str(record["scenario"]))

@@ -261,7 +261,9 @@ def one_curve(
         other.spines["top"].set_visible(False)
         other.tick_params(labelsize=9)
     figure.subplots_adjust(left=0.11, right=0.88, top=0.92, bottom=0.18)
-    note(figure, f"{words_below[0].upper()}{words_below[1:]}. Dashed: the scenario's willingness to pay.", 115)
+    amounts = " and ".join(f"{amount:,.0f}" for amount in wtp)
+    dashed = f" Dashed: a willingness to pay of {amounts} {money}." if amounts else ""
+    note(figure, f"{words_below[0].upper()}{words_below[1:]}.{dashed}", 115)
     save(figure, path)
 
 

@@ -20,7 +20,7 @@ R_SCRIPT = """\
 cost          <- read.csv("cost.csv", check.names = FALSE)[, -1]
 effectiveness <- read.csv("effectiveness.csv", check.names = FALSE)[, -1]
 parameters    <- read.csv("parameters.csv", check.names = FALSE)[, -1]
-strategies    <- subset(read.csv("strategies.csv", encoding = "UTF-8"), priced)
+strategies    <- subset(read.csv("strategies.csv", encoding = "UTF-8", stringsAsFactors = FALSE), priced)
 wtp           <- {wtp}
 psa_dampack <- dampack::make_psa_obj(cost = cost, effectiveness = effectiveness, parameters = parameters,
                                      strategies = strategies$id, currency = "{currency}")
@@ -32,18 +32,42 @@ psa_voi  <- list(c = cost, e = effectiveness, k = wtp)
 # For example: voi::evppi(psa_voi, parameters, pars = "{example}")
 """
 
-COLUMNS = {
-    "iteration": "number of the draw of the uncertain parameters, from 1",
-    "strategy": "id of the strategy (letters, digits and _; labels are in strategies.csv)",
-    "cost": "mean cost per patient, discounted, in the currency and price year of meta.json; empty without a price",
-    "qaly": "mean quality-adjusted life years per patient, discounted",
-    "ly": "mean life years per patient, discounted",
-    "*_undiscounted": "the same without discounting",
-    "cost_*": "cost by category; the categories add up to cost",
-    "os_12m, pfs_24m, ...": "share alive, or free of the endpoint, at so many months",
-    "os_rmst_60, ...": "mean months until the endpoint within 60 months",
-    "median_os_months, ...": "median months until the endpoint; empty where it is not reached",
+MEANINGS = {
+    "iteration": ("number of the draw of the uncertain parameters, from 1", ""),
+    "strategy": ("id of the strategy (letters, digits and _; labels are in strategies.csv)", ""),
+    "cost": ("mean cost per patient, discounted; empty without a price", "money"),
+    "qaly": ("mean quality-adjusted life years per patient, discounted", "years"),
+    "ly": ("mean life years per patient, discounted", "years"),
 }
+UNDISCOUNTED = "_undiscounted"
+
+
+def columns_table(names: Sequence[str], currency: str) -> pd.DataFrame:
+    """One row per column of the tidy tables: what it means and its unit (`currency` for money)."""
+    rows = [(name, *_meaning(name)) for name in names]
+    table = pd.DataFrame(rows, columns=["column", "meaning", "unit"])
+    return table.replace({"unit": {"money": currency or "currency"}})
+
+
+def _meaning(name: str) -> tuple[str, str]:
+    """What a column of psa_long holds, and its unit."""
+    if name in MEANINGS:
+        return MEANINGS[name]
+    whole = name.removesuffix(UNDISCOUNTED)
+    if whole != name and whole in MEANINGS:
+        words, unit = MEANINGS[whole]
+        return words.replace("discounted", "not discounted"), unit
+    if name.startswith("cost_"):
+        part = name.removeprefix("cost_").replace("_", " ")
+        return f"part of cost: {part}; the parts add up to cost", "money"
+    end, _, last = name.rpartition("_")
+    if end.endswith("_rmst"):
+        return f"mean months until {end.removesuffix('_rmst')} within {last} months", "months"
+    if name.startswith("median_"):
+        return f"median months until {end.removeprefix('median_')}; empty where it is not reached", "months"
+    if last.endswith("m") and last[:-1].isdigit():
+        return f"share of patients free of the endpoint {end} at {last[:-1]} months (os: alive)", "share"
+    return name.replace("_", " "), ""
 
 
 def safe_id(name: str) -> str:
@@ -58,13 +82,15 @@ def write_psa(
     stored: StoredPsa,
     draws: pd.DataFrame,
     labels: Mapping[str, tuple[str | None, str | None]],
+    units: Mapping[str, str],
     about: Mapping[str, Any],
     best: str,
     top: float,
 ) -> None:
     """The probabilistic analysis for other programs, into a new folder.
 
-    `draws` has a column iteration and one for each number; `labels` goes from strategy to English and Chinese label.
+    `draws` has a column iteration and one for each number (NAME.0, NAME.1, ... for a vector); `labels` goes from strategy
+    to English and Chinese label, `units` from number to unit.
     """
     folder.mkdir(parents=True)
     long = _without_unpriced(tables.iterations, stored)
@@ -78,8 +104,8 @@ def write_psa(
     names = {name: safe_id(name) for name in inputs.columns}
     _csv(folder / "parameters.csv", inputs.rename(columns=names))
     write_parquet(folder / "parameters.parquet", inputs.rename(columns=names))
-    pairs = [(safe, name) for name, safe in names.items() if name != "iteration"]
-    _csv(folder / "parameter_names.csv", pd.DataFrame(pairs, columns=["column", "parameter"]))
+    pairs = [(safe, name, units.get(_owner(name, units), "")) for name, safe in names.items() if name != "iteration"]
+    _csv(folder / "parameter_names.csv", pd.DataFrame(pairs, columns=["column", "parameter", "unit"]))
     rows = [
         {
             "id": safe_id(name),
@@ -92,7 +118,7 @@ def write_psa(
         for place, name in enumerate(stored.strategies, 1)
     ]
     _csv(folder / "strategies.csv", pd.DataFrame(rows))
-    _csv(folder / "columns.csv", pd.DataFrame(list(COLUMNS.items()), columns=["column", "meaning"]))
+    _csv(folder / "columns.csv", columns_table(list(long.columns), stored.currency))
     _json(folder / "meta.json", about)
     script = R_SCRIPT.format(
         wtp=f"{stored.wtp[0]:.10g}" if stored.wtp else "0",
@@ -102,6 +128,11 @@ def write_psa(
         example=pairs[0][0] if pairs else "",
     )
     (folder / "load_in_R.R").write_text(script, encoding="utf-8")
+
+
+def _owner(column: str, units: Mapping[str, str]) -> str:
+    """The number that a column of draws belongs to: itself, or the vector of which it is an element."""
+    return column if column in units else column.rpartition(".")[0]
 
 
 def _without_unpriced(long: pd.DataFrame, stored: StoredPsa) -> pd.DataFrame:
@@ -148,7 +179,21 @@ NOTES = {
     "waterfall": "Difference from the comparator split into parts; each split adds up to the total.",
     "units": "Discounted units per patient of everything that has a price.",
     "budget": "Undiscounted, for the patients a year and the uptake in inputs.",
-    "inputs": "Every number as it was understood.",
+    "differences": "Paired differences from the comparator, with their Monte-Carlo standard errors.",
+    "frontier": "Strategies of the efficiency frontier and the willingness to pay from and to which each is optimal.",
+    "pairwise": "Every strategy against the comparator; a ratio only where it can be read as one.",
+    "inmb_curve": "Incremental net benefit against the comparator by willingness to pay.",
+    "ceaf": "The strategy of highest expected net benefit at each willingness to pay, and its probability of being best.",
+    "expected_loss": "What choosing a strategy loses on average against perfect knowledge; the lowest is EVPI.",
+    "ce_quadrants": "Share of draws in each quadrant of the cost-effectiveness plane, against the comparator.",
+    "convergence": "Mean incremental net benefit over the first draws; it should be level at the end.",
+    "strata": "What choosing by subgroup is worth per patient, over the best strategy for all.",
+    "strata_nmb": "Net monetary benefit of each strategy in each subgroup.",
+    "budget_detail": "Patients who start and costs in the world with and without the new strategy.",
+    "extrapolations": "Beyond the last published landmark (months): other continuations at base values, their change, and the "
+    "share of the mean that lies there.",
+    "events": "Events per patient.",
+    "inputs": "Every number as it was understood; vectors are written one value after another.",
     "sources": "Where the numbers come from.",
 }
 
@@ -187,6 +232,8 @@ def write_workbook(
         sheet.set_column(1, 1, 100)
         for row, (name, value) in enumerate(about.items()):
             sheet.write_string(row, 0, str(name), head)
+            if isinstance(value, list) and len(value) == 1:
+                value = value[0]
             text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
             if isinstance(text, int | float) and not isinstance(text, bool):
                 sheet.write_number(row, 1, text)
@@ -219,6 +266,8 @@ def _sheet(
                     sheet.write_string(row, column, "infinite")
             elif isinstance(value, bool | np.bool_):
                 sheet.write_boolean(row, column, bool(value))
+            elif isinstance(value, int | float) and np.isfinite(value):
+                sheet.write_number(row, column, value)
             elif value is not None and value == value:
                 sheet.write_string(row, column, str(value))
         longest = max([len(str(title)), *(len(str(v)) for v in values[:200] if not isinstance(v, float))], default=8)
@@ -238,15 +287,29 @@ def _format_of(title: str, column: pd.Series) -> str:
 
 
 def workbook_sheets(
-    tables: Tables, economic: Mapping[str, pd.DataFrame], inputs: pd.DataFrame, sources: pd.DataFrame
+    tables: Tables,
+    economic: Mapping[str, pd.DataFrame],
+    tail: pd.DataFrame,
+    inputs: pd.DataFrame,
+    sources: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
-    """The sheets of the workbook in order."""
+    """The sheets of the workbook in order; `tail` (the continuations beyond the last landmark) may be empty."""
     sheets = {"summary": tables.summary, "differences": tables.differences, "icer": tables.icer}
     for file, table in economic.items():
         name = file.removesuffix(".csv")
         if name not in ("ce_plane", "ce_ellipse", "price_curves"):
             sheets[name] = table
-    return sheets | {"events": tables.events, "inputs": inputs, "sources": sources}
+    sheets |= {"extrapolations": tail} if len(tail) else {}
+    return sheets | {"events": tables.events, "inputs": with_numbers(inputs), "sources": with_numbers(sources, "year")}
+
+
+def with_numbers(table: pd.DataFrame, column: str = "value") -> pd.DataFrame:
+    """A table whose text column holds numbers where the text is one, so that a spreadsheet can reckon with them."""
+    if column not in table.columns:
+        return table
+    read = pd.to_numeric(table[column], errors="coerce")
+    mixed = [float(number) if pd.notna(number) else text for number, text in zip(read, table[column], strict=True)]
+    return table.assign(**{column: pd.Series(mixed, index=table.index, dtype=object)})
 
 
 def labels_of(scenario: Scenario) -> dict[str, tuple[str | None, str | None]]:

@@ -19,7 +19,8 @@ def lines(found: Extrapolations, unpriced: Sequence[str], currency: str) -> list
     """What a reader must know of the tail: how much of each result it is, and what else it could be."""
     text = [
         "",
-        f"Beyond the last published landmark ({found.months:g} months; {found.patients:,} patients, all discounted)",
+        f"Beyond the last published landmark ({found.months:g} months; {found.patients:,} patients, every number at its "
+        "base value, all discounted)",
     ]
     table = _priced(found.table, unpriced)
     own = table[table["case"] == MODEL].pivot(index="strategy", columns="outcome", values="beyond")
@@ -57,13 +58,18 @@ def as_object(found: Extrapolations, unpriced: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def write(folder: Path, found: Extrapolations, unpriced: Sequence[str]) -> None:
-    """Write the table of levels and differences (`comparator` is empty for levels)."""
+def whole_table(found: Extrapolations, unpriced: Sequence[str]) -> pd.DataFrame:
+    """Levels and differences in one table (`comparator` is empty for levels)."""
     both = pd.concat([found.table.assign(comparator=""), found.incremental], ignore_index=True)
     both = _priced(both, unpriced)
     both.insert(1, "comparator", both.pop("comparator"))
     both.insert(0, "months", found.months)
-    both.to_csv(folder / FILE, index=False, lineterminator="\n", encoding="utf-8")
+    return both
+
+
+def write(folder: Path, found: Extrapolations, unpriced: Sequence[str]) -> None:
+    """Write the table of levels and differences."""
+    whole_table(found, unpriced).to_csv(folder / FILE, index=False, lineterminator="\n", encoding="utf-8")
 
 
 def _priced(table: pd.DataFrame, unpriced: Sequence[str]) -> pd.DataFrame:

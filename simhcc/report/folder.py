@@ -42,6 +42,7 @@ events.csv        events per patient
 population.csv    the baseline patients: mean and sd of numbers (and quartiles of skewed ones), share of each level of a class
 subgroups.csv     subgroups and their numbers of patients; "all" is the whole population
 iterations.csv    one row per iteration and strategy (only with several iterations)
+extrapolations.csv  shares beyond the last published landmark, and other continuations (where the setting has a landmark)
 economics/        net benefit, acceptability, expected loss, EVPI, prices, waterfalls, budget (docs/economics.md names the columns)
 psa/              the iterations for dampack, BCEA, voi and others, with load_in_R.R (only with several iterations)
 results.xlsx      the tables, inputs and sources as one workbook

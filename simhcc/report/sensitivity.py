@@ -20,7 +20,7 @@ import pandas as pd
 from simhcc.errors import InputError
 from simhcc.inputs import ParameterSet, Scenario, load_scenario, read_alternatives
 from simhcc.report import command as run_command
-from simhcc.report.plain import finite, plain_table, records
+from simhcc.report.plain import finite, number_text, plain_table, records
 from simhcc.report.record import currency_of, run_record, unpriced_drugs
 from simhcc.report.tables import unpriced_strategies
 from simhcc.report.terminal import broken_lines
@@ -307,7 +307,7 @@ def _command(request: SensitivityRequest, outcome: Outcome) -> str:
         ("--patients", request.patients), ("--seed", request.seed),
     ):  # fmt: skip
         if value not in (None, ""):
-            parts += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+            parts += [option, number_text(value) if isinstance(value, float) else str(value)]
     for text in request.ranges:
         parts += ["--range", text]
     return shlex.join([*parts, *(["--second-order"] if request.second_order else [])])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from simhcc.report.figures import _caption, new_figure, save, tidy
+from simhcc.report.plain import shortened
 from simhcc.uncertainty.command import Kind
 
 LOW, HIGH, DARK, GREY = "#4477AA", "#EE7733", "#222222", "#999999"
@@ -39,8 +40,10 @@ def _tornado(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
             )  # fmt: skip
     axes.axvline(found.base, color=DARK, linewidth=1.0, zorder=4)
     _target_line(axes, found, vertical=True)
+    names = shortened(table["parameter"].tolist(), LABEL)
     labels = [
-        f"{_shortened(row['parameter'])}  {_few(row['low'])} to {_few(row['high'])}" for row in table.to_dict("records")
+        f"{name}  {_few(row['low'])} to {_few(row['high'])}"
+        for name, row in zip(names, table.to_dict("records"), strict=True)
     ]
     axes.set_yticks(range(len(table)), labels, fontsize=8.5)
     tidy(axes, "x")
@@ -155,7 +158,7 @@ def _thresholds(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
                 )  # fmt: skip
             if hits.empty:
                 axes.text(
-                    0.03, 0.04, "no threshold within the range", transform=axes.transAxes, fontsize=8.5, color=DARK
+                    0.03, 0.1, "no threshold within the range", transform=axes.transAxes, fontsize=8.5, color=DARK
                 )
             axes.set_title("\n".join(_wrapped(name, 36)), loc="left", fontsize=9)
             axes.set_xlabel(found.axes[name].unit, fontsize=8.5)
@@ -198,7 +201,7 @@ def _morris(folder: Path, found: Any, record: Mapping[str, Any]) -> None:
     axes.set_ylabel(f"spread of the effect ({_unit(found)})", fontsize=10)
     _numbers(axes.xaxis, found)
     _numbers(axes.yaxis, found)
-    words = [f"{k + 1:>2} {_shortened(name)}" for k, name in enumerate(table["factor"])]
+    words = [f"{k:>2} {name}" for k, name in enumerate(shortened(table["factor"].tolist(), LABEL), start=1)]
     figure.text(0.66, 0.86, "\n".join(words), fontsize=7.5, va="top", color=DARK, linespacing=1.5)
     _finish(
         figure, height, found, record, left=0.11, right=0.64,
@@ -263,7 +266,7 @@ def _bars(
         low, high = table[value] - table[half], table[value] + table[half]
         axes.hlines(at, low, high, color=DARK, linewidth=1.0, zorder=3)
     axes.axvline(0.0, color=DARK, linewidth=0.8)
-    axes.set_yticks(np.arange(len(names))[::-1], [_shortened(name) for name in names], fontsize=8.5)
+    axes.set_yticks(np.arange(len(names))[::-1], shortened(list(names), LABEL), fontsize=8.5)
     tidy(axes, "x")
     axes.set_xlabel(unit or _unit(found), fontsize=10)
     if unit is None:
@@ -332,11 +335,6 @@ def _patch(colour: str, label: str) -> Any:
     from matplotlib.patches import Patch
 
     return Patch(facecolor=colour, label=label)
-
-
-def _shortened(name: str) -> str:
-    """A long name with its middle left out: both ends tell names apart."""
-    return name if len(name) <= LABEL else f"{name[: LABEL // 2 - 2]}...{name[-(LABEL // 2 - 1) :]}"
 
 
 def _wrapped(text: str, width: int) -> list[str]:

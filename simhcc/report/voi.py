@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from simhcc.economics import Population, evpi
+from simhcc.economics import Population, evpi, nmb
 from simhcc.errors import InputError
 from simhcc.report.economics import FOLDER, STORED, rows_of
+from simhcc.report.plain import number_text, plain_table
 from simhcc.runner import console_progress, publish
 from simhcc.uncertainty.decision import GRID_POINTS, without_noise
 from simhcc.uncertainty.information import (
@@ -29,6 +30,11 @@ from simhcc.uncertainty.stored import StoredPsa, load
 PLACE = "voi"
 SIZES = (100, 200, 400, 800, 1600)
 FEWEST_DRAWS = 100
+SHOWN = 20
+"""rows of a table in the terminal"""
+NORMAL_95 = 1.96
+TOO_BLURRED = 0.25
+"""share of EVPI that the largest standard error may leave undecided before the user is told"""
 NAMED = (
     "wtp", "method", "trial", "sizes", "patients_per_year", "years", "discount", "fixed_cost", "cost_per_participant",
     "out",
@@ -96,50 +102,100 @@ class Finished:
         """For people."""
         money = self.stored.currency
         perfect = self.evpi[self.evpi["WTP"] == self.wtp].iloc[0]
-        lines = [
-            f"Value of information at {self.wtp:,.0f} {money} per QALY, {self.stored.draws:,} draws",
-            f"EVPI {perfect['EVPI']:,.0f} ±{perfect['MCSE']:,.0f} {money} per patient"
-            + (f", {perfect['Population_EVPI'] / 1e6:,.1f} million in all" if self.population else "")
-            + f" ({perfect['EVPI_Raw']:,.0f} with patients' noise)",
-        ]
-        lines += ["", *_table("Evidence groups", self.groups, bool(self.population))]
-        if len(self.singles):
-            lines += ["", *_table("Single parameters", self.singles, bool(self.population))]
+        lines = [f"Value of information at {self.wtp:,.0f} {money} per QALY, {self.stored.draws:,} draws", ""]
+        best = _best(self.stored, self.wtp)
+        lines.append(
+            f"As things are known, {best} has the highest expected net benefit. To choose it and be wrong in some draws costs "
+            f"{perfect['EVPI']:,.0f} ±{perfect['MCSE']:,.0f} {money} per patient on average (EVPI; "
+            f"{perfect['EVPI_Raw']:,.0f} with patients' noise): no study can be worth more."
+        )
+        if self.population is not None:
+            lines.append(
+                f"For the {self.population.size():,.0f} patients who face the decision (discounted) EVPI is "
+                f"{perfect['Population_EVPI'] / 1e6:,.1f} million {money}."
+            )
+        people = self.population is not None
+        for title, table in (("Evidence groups", self.groups), ("Single parameters", self.singles)):
+            if len(table):
+                lines += ["", *_table(title, table, float(perfect["EVPI"]), people)]
+        lines += _too_few_draws([self.groups, self.singles], float(perfect["EVPI"]), self.stored.draws, money)
         if self.trial is not None:
             t = self.trial
-            lines += ["", f"Trial {t.id}: {t.title}; reports after {t.delay_years:.1f} years: {', '.join(t.reports)}"]
-            lines += [_trial_line(row, t.enbs, k) for k, row in enumerate(t.evsi.to_dict("records"))]
+            lines += [
+                "",
+                f"Trial {t.id}: {t.title}",
+                f"It reports after {t.delay_years:.1f} years: {', '.join(t.reports)}.",
+            ]
+            lines += _trial_table(t.evsi, t.enbs, money)
             if len(t.enbs):
-                best = t.enbs[t.enbs["Best"]]
+                best_size = t.enbs[t.enbs["Best"]]
                 lines.append(
-                    f"Best size of those: {int(best['n'].iloc[0])} patients." if len(best) else "No size of those pays."
+                    f"Of these sizes {int(best_size['n'].iloc[0]):,} patients have the highest net benefit of sampling."
+                    if len(best_size)
+                    else "At no size of these is the trial worth what it costs."
                 )
         return "\n".join(lines) + "\n"
 
 
-def _table(title: str, table: pd.DataFrame, people: bool) -> list[str]:
-    shown = table[~table["Note"].str.startswith("no relation")].head(20)
-    left = len(table) - len(shown)
-    width = max([len(title), *(len(str(name)) for name in shown["Group"])], default=10)
-    head = f"{title.ljust(width)}  {'EVPPI':>12}  {'SE':>9}" + (f"  {'million':>9}" if people else "")
-    lines = [head]
-    for row in shown.to_dict("records"):
-        error = f"{row['SE']:,.0f}" if row["SE"] == row["SE"] else "-"
-        text = f"{str(row['Group']).ljust(width)}  {row['EVPPI']:>12,.0f}  {error:>9}"
-        if people:
-            text += f"  {row['Population_EVPPI'] / 1e6:>9,.1f}"
-        lines.append(text)
-    if left:
-        lines.append(f"{left} more of {len(table)}: less, or no relation with any net benefit seen.")
+def _best(stored: StoredPsa, wtp: float) -> str:
+    """The strategy with the highest expected net benefit."""
+    return str(nmb(stored.psa(), wtp).mean().idxmax())
+
+
+def worth_showing(table: pd.DataFrame) -> pd.DataFrame:
+    """The values above 0."""
+    return table[table["EVPPI"] > 0.0]
+
+
+def _table(title: str, table: pd.DataFrame, perfect: float, people: bool) -> list[str]:
+    some = worth_showing(table)
+    related = int((~table["Note"].str.startswith("no relation")).sum())
+    shown = some.head(SHOWN)
+    rows = [
+        [
+            str(row["Group"]),
+            f"{row['EVPPI']:,.0f} ±{row['SE']:,.0f}" if np.isfinite(row["SE"]) else f"{row['EVPPI']:,.0f}",
+            f"{row['EVPPI'] / perfect:.0%}" if perfect > 0.0 else "-",
+            *([f"{row['Population_EVPPI'] / 1e6:,.1f}"] if people else []),
+        ]
+        for row in shown.to_dict("records")
+    ]
+    lines = plain_table([title, "EVPPI", "of EVPI", *(["million"] if people else [])], rows) if rows else []
+    if len(some) > len(shown):
+        lines.append(f"{len(some) - len(shown):,} more are worth less.")
+    nothing = len(table) - len(some)
+    if nothing:
+        whose = "others" if rows else title.lower()
+        unseen = len(table) - related
+        lines.append(
+            f"{nothing:,} {whose}: 0, would not change the choice"
+            + (f"; {unseen:,} of them have no relation with any net benefit." if unseen else ".")
+        )
     return lines
 
 
-def _trial_line(row: Mapping[Any, Any], net: pd.DataFrame, k: int) -> str:
-    text = f"  n {int(row['n']):>6,}: EVSI {row['EVSI']:,.0f} ±{row['SE']:,.0f} per patient"
+def _too_few_draws(tables: Sequence[pd.DataFrame], perfect: float, draws: int, money: str) -> list[str]:
+    """A warning where the largest standard error leaves a good part of EVPI undecided."""
+    errors = [float(table["SE"].max()) for table in tables if len(table) and table["SE"].notna().any()]
+    blurred = NORMAL_95 * max(errors, default=0.0)
+    if perfect <= 0.0 or blurred <= TOO_BLURRED * perfect:
+        return []
+    return [
+        "",
+        f"With {draws:,} draws, values up to {blurred:,.0f} {money} (1.96 times the largest standard error) cannot be told "
+        "from 0, and the order is loose: run with more --iterations.",
+    ]
+
+
+def _trial_table(sample: pd.DataFrame, net: pd.DataFrame, money: str) -> list[str]:
+    """EVSI by size, and what the trial costs and brings where the population is known."""
+    head = ["patients randomised", f"EVSI, {money} per patient"]
+    rows = [[f"{int(row['n']):,}", f"{row['EVSI']:,.0f} ±{row['SE']:,.0f}"] for row in sample.to_dict("records")]
     if len(net):
-        found = net.iloc[k]
-        text += f"; {found['Population_EVSI'] / 1e6:,.1f} - {found['Study_Cost'] / 1e6:,.1f} = {found['ENBS'] / 1e6:,.1f} million"
-    return text
+        head += ["EVSI, million", "cost, million", "net benefit, million"]
+        for row, found in zip(rows, net.to_dict("records"), strict=True):
+            row += [f"{found[name] / 1e6:,.1f}" for name in ("Population_EVSI", "Study_Cost", "ENBS")]
+    return plain_table(head, rows)
 
 
 def value_of_information(
@@ -307,7 +363,7 @@ def command_of(request: Request) -> str:
     for name in NAMED:
         value = getattr(request, name)
         if value is not None and value != Request.__dataclass_fields__[name].default:
-            words += ["--" + name.replace("_", "-"), f"{value:g}" if isinstance(value, float) else str(value)]
+            words += ["--" + name.replace("_", "-"), number_text(value) if isinstance(value, float) else str(value)]
     return shlex.join(words)
 
 

@@ -10,6 +10,8 @@ import pandas as pd
 
 from simhcc.report.decision_figures import note, one_curve, thousands
 from simhcc.report.figures import new_figure, save, tidy
+from simhcc.report.plain import shortened
+from simhcc.report.voi import worth_showing
 
 BARS = 20
 BLUE, GREY, GREEN = "#332288", "#999999", "#117733"
@@ -34,7 +36,9 @@ def draw(folder: Path, found: Any) -> None:
         ("evppi", found.groups, "Value of knowing a group of parameters"),
         ("evppi_single", found.singles, "Value of knowing one parameter"),
     ):
-        table = table[table["SE"].notna()] if len(table) else table
+        if len(table):
+            some = worth_showing(table)
+            table = some if len(some) else table[table["SE"].notna()]
         if len(table):
             bars(folder / name, table.head(BARS), f"{title}, {found.wtp:,.0f} {money} per QALY", money, perfect)
     if found.trial is not None:
@@ -59,7 +63,7 @@ def bars(path: Path, table: pd.DataFrame, title: str, money: str, perfect: float
         capsize=2,
     )
     axes.axvline(perfect, color=GREY, linestyle=(0, (3, 2)), linewidth=1.2)
-    axes.set_yticks(places, [str(name) for name in table["Group"]], fontsize=8)
+    axes.set_yticks(places, shortened([str(name) for name in table["Group"]]), fontsize=8)
     axes.set_xlim(left=0.0)
     tidy(axes, "x")
     thousands(axes.xaxis)

@@ -191,7 +191,7 @@ def register(app: typer.Typer, hooks: Hooks) -> None:
         checks: Annotated[
             list[str] | None, typer.Option(metavar="IDS", help="Only these checks, for example TV31,TV33.")
         ] = None,
-        patients: Annotated[int | None, typer.Option(help="Patients per strategy (default 2,048).")] = None,
+        patients: Annotated[int | None, typer.Option(help="Patients per strategy (default 1,024).")] = None,
         seed: Seed = None,
         threads: Threads = None,
         json_: Json = False,

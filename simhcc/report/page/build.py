@@ -153,6 +153,7 @@ def page(content: Content, language: str) -> str:
         sections.results(shared),
         sections.subgroups(shared),
         sections.economics(shared),
+        sections.extrapolation(shared),
         sections.uncertainty(shared),
         sections.validation(shared),
         sections.claims(shared, claim_statement),

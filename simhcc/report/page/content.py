@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from simhcc.errors import InputError
+from simhcc.report.extrapolation import FILE as TAIL
 from simhcc.report.folder import FILES, RECORD
 from simhcc.report.tables import EVERYONE
 
@@ -81,7 +82,7 @@ def read_content(folder: Path, more: Sequence[Path] = ()) -> Content:
         tables = {}
         # The iterations themselves are large, and the report shows what was made of them.
         wanted = [folder / file for name, file in FILES.items() if name != "iterations"]
-        for path in [*wanted, *sorted((folder / "economics").glob("*.csv")), folder / "population.csv"]:
+        for path in [*wanted, *sorted((folder / "economics").glob("*.csv")), folder / "population.csv", folder / TAIL]:
             if path.is_file() and path.stat().st_size > 1:
                 tables[path.stem] = pd.read_csv(path, float_precision="round_trip")
         for name in ("summary", "icer"):

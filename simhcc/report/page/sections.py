@@ -17,6 +17,7 @@ from simhcc.report.page.strategies import pathway_diagram, strategy_block
 from simhcc.report.page.words import Words
 from simhcc.report.tables import EVERYONE
 from simhcc.report.terminal import ENDPOINTS
+from simhcc.uncertainty.extrapolation import MODEL
 
 YEARS = 10
 """years of survival and state curves in the report; the tables in the folder go on"""
@@ -619,6 +620,89 @@ def budget(page: Page) -> Markup:
     )
 
 
+def extrapolation(page: Page) -> Markup:
+    """How much of each result lies beyond the last published landmark, and what it would be under other continuations."""
+    words, table = page.words, page.content.table("extrapolations")
+    if not len(table):
+        return section(page, "extrapolation", page.missing("extrapolation"))
+    months = float(table["months"].iloc[0])
+    levels = table[table["comparator"].isna()]
+    cases = dict(zip(levels["case"], levels["label"], strict=True))
+    outcomes = [name for name in ("ly", "qaly", "cost") if (levels["outcome"] == name).any()]
+    parts: list[Any] = [el("p", words("extrapolation.words", months=f"{months:g}"))]
+    priced = levels[levels["outcome"] == "cost"]["mean"].notna()
+    if page.content.wtp and "qaly" in outcomes and priced.any():
+        parts.append(_best_continued(page, levels, cases, page.content.wtp[0]))
+    parts.append(_beyond(page, levels, outcomes, months))
+    parts += [_continued(page, levels, cases, outcome) for outcome in outcomes]
+    return section(page, "extrapolation", parts)
+
+
+def _beyond(page: Page, levels: pd.DataFrame, outcomes: Sequence[str], months: float) -> Markup:
+    """Share of each outcome that lies beyond the landmark."""
+    found = {
+        (str(r["strategy"]), str(r["outcome"])): r["beyond"] for r in levels[levels["case"] == MODEL].to_dict("records")
+    }
+    rows = [
+        el("tr", page.strategy_head(s), [el("td", _percent(found.get((s, name))), class_="num") for name in outcomes])
+        for s in page.content.ids
+        if (s, "ly") in found or (s, "qaly") in found
+    ]
+    head = [page.words("head.strategy"), *(page.outcome(name) for name in outcomes)]
+    return page.table(head, rows, page.words("extrapolation.beyond", months=f"{months:g}"), "compact numbers")
+
+
+def _continued(page: Page, levels: pd.DataFrame, cases: Mapping[str, str], outcome: str) -> Markup:
+    """An outcome by the model's own hazards, and its change with each other continuation."""
+    words = page.words
+    mine = {(str(r["strategy"]), str(r["case"])): r for r in levels[levels["outcome"] == outcome].to_dict("records")}
+    rows = []
+    for s in page.content.ids:
+        if (s, MODEL) not in mine:
+            continue
+        cells = []
+        for case in cases:
+            row = mine[s, case]
+            value, error = ("mean", "mcse") if case == MODEL else ("change", "change_mcse")
+            sign = "+" if case != MODEL and row[value] > 0.0 else ""
+            spread = el("span", f" ±{page.error(outcome, row[error])}", class_="mcse") if row[error] > 0.0 else None
+            cells.append(el("td", el("b", f"{sign}{page.number(outcome, row[value])}"), spread, class_="num"))
+        rows.append(el("tr", page.strategy_head(s), cells))
+    title = words("extrapolation.title", outcome=page.outcome(outcome))
+    head = [words("head.strategy"), *_case_words(words, cases)]
+    return el("details", el("summary", title), page.table(head, rows, title, "compact numbers"))
+
+
+def _best_continued(page: Page, levels: pd.DataFrame, cases: Mapping[str, str], wtp: float) -> Markup:
+    """Which strategy has the highest net benefit under each continuation: does the tail decide?"""
+    words = page.words
+    wide = levels.pivot(index=["case", "strategy"], columns="outcome", values="mean")
+    benefit = (wtp * wide["qaly"] - wide["cost"]).dropna()
+    rows = []
+    for case, label in zip(cases, _case_words(words, cases), strict=True):
+        here = benefit[case].sort_values(ascending=False)
+        lead = page.number("money", here.iloc[0] - here.iloc[1]) if len(here) > 1 else "–"
+        rows.append(
+            el(
+                "tr",
+                el("th", label, scope="row"),
+                el("td", page.swatch(str(here.index[0])), page.names.get(str(here.index[0]), str(here.index[0]))),
+                el("td", lead, class_="num"),
+            )
+        )
+    head = [words("head.continuation"), words("head.highest_nmb"), page.money("head.lead")]
+    amount = page.number("money", wtp)
+    return page.table(head, rows, words("extrapolation.best", wtp=amount, currency=page.currency), "compact")
+
+
+def _case_words(words: Words, cases: Mapping[str, str]) -> list[str]:
+    return [words("extrapolation.model") if case == MODEL else words.text(label) for case, label in cases.items()]
+
+
+def _percent(value: Any) -> str:
+    return f"{100.0 * float(value):.0f}\N{NARROW NO-BREAK SPACE}%" if _finite(value) else "–"
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Uncertainty, validation, claims
 
@@ -1178,6 +1262,6 @@ def section(page: Page, id_: str, *content: Any) -> Markup:
 
 
 ORDER: Sequence[str] = (
-    "summary", "question", "population", "strategies", "results", "subgroups", "economics", "uncertainty", "validation",
-    "claims", "assumptions", "inputs", "record", "cheers",
+    "summary", "question", "population", "strategies", "results", "subgroups", "economics", "extrapolation", "uncertainty",
+    "validation", "claims", "assumptions", "inputs", "record", "cheers",
 )  # fmt: skip

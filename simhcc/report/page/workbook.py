@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from simhcc.report.exports import NOTES, write_workbook
+from simhcc.report.exports import NOTES, with_numbers, write_workbook
 from simhcc.report.page import cheers
 from simhcc.report.page.content import Content
 from simhcc.report.page.strategies import row_words
@@ -44,7 +44,8 @@ def report_sheets(content: Content, language: str) -> dict[str, pd.DataFrame]:
     names += [name for name in content.tables if name not in names and name not in NOT_SHOWN]
     found |= {name: content.tables[name] for name in names}
     found |= {"sensitivity": _sensitivity(content), "evppi": _evppi(content), "validation": _validation(content)}
-    found |= {"claims": _claims(content), "inputs": content.parameters, "sources": content.sources}
+    found |= {"claims": _claims(content), "inputs": with_numbers(content.parameters)}
+    found["sources"] = with_numbers(content.sources, "year")
     found["cheers"] = pd.DataFrame(
         [
             {

@@ -161,9 +161,9 @@ def shard(inputs: Mapping[str, Any], address: Address) -> dict[str, NDArray[Any]
     Sums of a base case are left by leaf of 1,024 patients, so that adding them later is what one simulation does; those of
     several draws, of which a shard holds whole ones, are added up.
     """
-    prepared = _prepared(inputs, address["draws"], address["first_patient"])
+    prepared, before = _prepared(inputs, address["draws"], address["first_patient"])
     work = outcomes_.allocate(prepared.models, prepared.rewards, prepared.plan, prepared.block)
-    first, last = address["items"]
+    first, last = (before * prepared.blocks + item for item in address["items"])
     with compiling(COMPILING), np.errstate(all="ignore"):
         draw_of, sums = prepared.run_range(first, last, work)
     arrays: dict[str, NDArray[Any]] = {name: getattr(sums, name) for name in SUMMED}
@@ -186,14 +186,22 @@ def shard(inputs: Mapping[str, Any], address: Address) -> dict[str, NDArray[Any]
     return arrays | {"medians": medians, "median_mcse": errors}
 
 
-def _prepared(inputs: Mapping[str, Any], span: tuple[int, int], first_patient: int) -> Prepared:
-    """A span of draws ready to run."""
+def _prepared(inputs: Mapping[str, Any], span: tuple[int, int], first_patient: int) -> tuple[Prepared, int]:
+    """A run that has a span of draws, and how many draws come before it there.
+
+    Where few draws pass over the whole cohort, several passes are prepared together.
+    """
     lo, hi = span
+    patients = inputs["patients"]
+    windows = max(min((len(column) for column in inputs["cohort"].values()), default=0) // patients, 1)
+    together = SPAN_DRAWS // windows * windows
+    if windows > 1 and together > windows:
+        lo = lo // together * together
+        hi = min(lo + together, inputs["iterations"])
+    fresh = windows > 1 and hi - lo > 1
+    until = first_patient + (min(hi - lo, windows) * patients if fresh else patients)
 
     def prepare(evaluation: Evaluation) -> Prepared:
-        patients = inputs["patients"]
-        fresh = hi - lo > 1 and any(len(column) >= 2 * patients for column in inputs["cohort"].values())
-        until = first_patient + ((hi - lo) * patients if fresh else patients)
         return Prepared(
             evaluation,
             {name: value[lo:hi] for name, value in inputs["values"].items()},
@@ -205,7 +213,8 @@ def _prepared(inputs: Mapping[str, Any], span: tuple[int, int], first_patient: i
         )
 
     # Where draws have patients of their own, other patients are not just another cohort.
-    return prepared_once(inputs, span, prepare, ("values",) if inputs["iterations"] == 1 else ())
+    numbers = ("values",) if inputs["iterations"] == 1 else ()
+    return prepared_once(inputs, (lo, hi), prepare, numbers), span[0] - lo
 
 
 def question_inputs(evaluation: Evaluation) -> dict[str, Any]:

@@ -76,6 +76,25 @@ def test_draws_in_several_shards_are_bit_for_bit_one_simulation(question, monkey
     np.testing.assert_array_equal(found.medians[:, :, 0], whole.median("os"))
 
 
+def test_passes_over_a_small_cohort_are_prepared_together(question, monkeypatch) -> None:
+    # The cohort holds the patients of four draws; two passes have room, and the last group has a single draw.
+    evaluation, values, cohort = question(300, 17)
+    cohort = {name: column[:1300] for name, column in cohort.items()}
+    monkeypatch.setattr(analysis, "SPAN_DRAWS", 11)
+    monkeypatch.setattr(analysis, "SHARD_PATIENT_STRATEGIES", 4096)
+    shards = analysis.make_job(evaluation, values, cohort, patients=300).shards
+    assert {s["draws"] for s in shards} == {(0, 4), (4, 8), (8, 12), (12, 16), (16, 17)}
+    built = []
+    original = analysis.Prepared
+    monkeypatch.setattr(analysis, "Prepared", lambda *given: built.append(len(given[4])) or original(*given))
+    found = analysis.simulated(evaluation, values, cohort, patients=300, threads=2)
+    assert built == [8, 8, 1]
+    whole = simulate(evaluation, values, cohort, patients=300, fresh_patients=True)
+    for name in SAME:
+        assert np.array_equal(getattr(found.outcomes, name), getattr(whole, name)), name
+    np.testing.assert_array_equal(found.medians[:, :, 0], whole.median("os"))
+
+
 @pytest.mark.parametrize(("patients", "iterations"), [(9000, 1), (300, 12)])
 def test_what_shards_are_made_of_is_not_kept(question, monkeypatch, tmp_path, patients, iterations) -> None:
     earlier: list[list[weakref.ref]] = []

@@ -7,7 +7,6 @@ each figure is the best of several.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import time
 
 import numpy as np
 
-from benchmarks import hcc_like
+from benchmarks import hcc_like, show
 from benchmarks.competitors import simhcc_engine
 from simhcc.simulation import simulate
 
@@ -97,11 +96,7 @@ def main() -> int:
     if options.cold:
         with tempfile.TemporaryDirectory() as empty:
             report["seconds, cold compile"] = timed(FIRST_CALL, NUMBA_CACHE_DIR=empty)[0]
-    if options.json:
-        print(json.dumps(report))
-    else:
-        for name, value in report.items():
-            print(f"{name:<50}{value:10.3f}")
+    show(report, options.json)
     return 0
 
 

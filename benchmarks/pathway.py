@@ -7,13 +7,13 @@ on two: reading, building and compiling are left out. Each figure is the best of
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from dataclasses import replace
 
 import numpy as np
 
+from benchmarks import show
 from simhcc.assembly import assemble
 from simhcc.inputs import load_scenario
 from simhcc.simulation import Prepared
@@ -47,11 +47,7 @@ def main() -> int:
             strategies, time_taken = seconds(scenario, options.patients, threads, options.repeats)
             speed = strategies * options.patients / time_taken / 1e6
             report[f"{scenario}, {strategies} strategies, {threads} threads, million/s"] = speed
-    if options.json:
-        print(json.dumps(report))
-    else:
-        for name, value in report.items():
-            print(f"{name:<55}{value:8.3f}")
+    show(report, options.json)
     return 0
 
 

@@ -16,7 +16,12 @@ def use_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Copy the base files to `tmp_path/packaged`, let them be the packaged ones, and work in `tmp_path/packaged`."""
     root = tmp_path / "packaged"
     shutil.copytree(FOLDER / "base", root)
+    take_for_packaged(root, monkeypatch)
+    return root
+
+
+def take_for_packaged(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the files below `root` be the packaged ones, and work there."""
     for module in (locate, parameters):
         monkeypatch.setattr(module, "packaged_folder", lambda tree: root / tree)
     monkeypatch.chdir(root)
-    return root

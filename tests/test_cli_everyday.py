@@ -26,8 +26,18 @@ from simhcc.report.terminal import broken_lines
 GROUP: Any = typer.main.get_command(cli.app)
 COMMANDS: dict[str, Any] = {name: GROUP.get_command(None, name) for name in GROUP.list_commands(None)}
 CHEAP = ("check", "why", "schema", "new-scenario")
-SMALL = {"--patients": 64, "--replicates": 2, "--iterations": 2, "--samples": 4}
+SMALL = {"--patients": 64, "--replicates": 2, "--iterations": 2}
 """sizes with which the examples of the others are run; the last one on a command line counts"""
+LEAST = {
+    "validate": {"--draws": 20, "--replicates": 20},
+    "reference": {"--iterations": 100},
+    "trial": {"--patients": 1024},
+    "design": {"--patients": 1024},
+    "forecast": {"--iterations": 40},
+    "sensitivity": {"--patients": 4096},
+    "verify": {"--patients": 256},
+}
+"""sizes of the commands that refuse smaller ones"""
 WITHOUT_ITERATIONS = ("optimise",)
 STARTS_FROM = {
     "results/advanced-psa": ("run", "advanced", "--patients", "64", "--iterations", "100"),
@@ -110,7 +120,7 @@ def test_every_example_runs_in_small(name: str, started: Callable[[str], Path], 
         shutil.copytree(started(result), tmp_path / result)
     sizes = {
         option: size
-        for option, size in SMALL.items()
+        for option, size in (SMALL | LEAST.get(name, {})).items()
         if option in options_of(name) and not (name == "run" and option == "--iterations")
     }
     run_whole([*words, *(str(word) for pair in sizes.items() for word in pair)], tmp_path)

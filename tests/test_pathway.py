@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 import pytest
+from pathway_project import base, cohort_of
 
 from simhcc import staging
 from simhcc.errors import InputError
 from simhcc.graph import Channel, Decision, RateReward, Strategy
-from simhcc.inputs import list_strategies, load_parameters
+from simhcc.inputs import list_strategies
 from simhcc.inputs import load_strategy as read_strategy
 from simhcc.model import as_values
 from simhcc.pathway import attributes as names
 from simhcc.pathway.strategies import load_strategy, to_graph
 from simhcc.pathway.whole import DEATHS, ENDPOINTS, pathway
-from simhcc.population import DERIVED, load_population, sample_cohort
+from simhcc.population import DERIVED
 from simhcc.simulation import Evaluation, Outcomes, simulate
 from simhcc.trials.pools import of_patients
 
@@ -28,20 +28,10 @@ CLEARED = {"cleared_at_entry": 1.0}
 SHIPPED = [name for name in list_strategies() if name != "standard_care"]
 
 
-@lru_cache
-def base() -> dict:
-    return load_parameters().base_values()
-
-
-@lru_cache
-def cohort_of(population: str) -> dict:
-    return dict(sample_cohort(load_population(population), base(), PATIENTS, 7).attributes)
-
-
 def run(
     population: str, strategies: list[Strategy], changes: dict | None = None, horizon: float = LIFE, **columns: float
 ) -> Outcomes:
-    cohort = cohort_of(population) | {name: np.full(PATIENTS, value) for name, value in columns.items()}
+    cohort = cohort_of(population, PATIENTS) | {name: np.full(PATIENTS, value) for name, value in columns.items()}
     evaluation = Evaluation(
         pathway=pathway(),
         strategies=tuple(strategies),

@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 import pytest
+from pathway_project import base, cohort_of
 
 from simhcc.assembly import assemble
 from simhcc.graph import Channel, Endpoint, RateReward, Strategy
-from simhcc.inputs import load_parameters, load_scenario
+from simhcc.inputs import load_scenario
 from simhcc.model import as_values
 from simhcc.pathway.strategies import load_strategy
 from simhcc.pathway.whole import DEATHS, ENDPOINTS, pathway
-from simhcc.population import load_population, sample_cohort
 from simhcc.report import model_page
 from simhcc.simulation import Evaluation, Outcomes, histories, simulate
 
 PATIENTS = 2048
 
 
-@lru_cache
-def base() -> dict:
-    return load_parameters().base_values()
-
-
-@lru_cache
-def cohort_of(population: str) -> dict:
-    return dict(sample_cohort(load_population(population), base(), PATIENTS, 7).attributes)
-
-
 def cohort(population: str, **columns: float) -> dict:
-    return cohort_of(population) | {name: np.full(PATIENTS, value) for name, value in columns.items()}
+    return cohort_of(population, PATIENTS) | {name: np.full(PATIENTS, value) for name, value in columns.items()}
 
 
 def question(strategies: list[Strategy], horizon: float, *more: Endpoint) -> Evaluation:

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import verify_world
+from inputs_project import take_for_packaged
 from verify_world import assembled
 
 from simhcc.expressions import as_expression, evaluate
 from simhcc.graph import Edge, exponential, hazard_key
-from simhcc.inputs import ParameterSet, Scenario, load_scenario, locate
-from simhcc.inputs import parameters as parameters_module
+from simhcc.inputs import ParameterSet, Scenario, load_scenario
 from simhcc.simulation import Evaluation, Outcomes, simulate
 from simhcc.uncertainty import bench as bench_module
 from simhcc.uncertainty import checks, surgery
@@ -33,9 +33,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     root = tmp_path_factory.mktemp("world")
     verify_world.write(root)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (locate, parameters_module):
-            patch.setattr(module, "packaged_folder", lambda tree: root / tree)
-        patch.chdir(root)
+        take_for_packaged(root, patch)
         scenario = load_scenario("small")
         yield scenario, scenario.load_parameters()
 

@@ -24,7 +24,7 @@ from simhcc.calibration.fit import Options, emulated_prior
 from simhcc.calibration.imis import imis
 from simhcc.calibration.likelihood import Scales, Term, log_likelihood, log_prior
 from simhcc.calibration.sampling import repeated
-from simhcc.calibration.simulated import Figures, as_input, in_module, read_trial, vectors
+from simhcc.calibration.simulated import Figures, as_input, gathered, in_module, read_trial, shards_of, vectors
 from simhcc.calibration.specification import Module
 from simhcc.runner import Job, run, split
 from simhcc.trials.pools import simulate_trial
@@ -190,19 +190,11 @@ def _data(
         "random_effects": list(effects),
         "trials": {one.trial.id: as_input(one) for one in figures},
     }
-    shards = [
-        {"trial": one.trial.id, "truths": part}
-        for part in split(repeats, -(-repeats // TRUTHS_AT_ONCE))
-        for one in figures
-    ]
+    shards = shards_of(figures, repeats, TRUTHS_AT_ONCE, "truths")
     options.say(f"{module.id}: trials of {repeats} truths simulated")
-    found = {one.trial.id: np.empty((repeats, len(one.names))) for one in figures}
     job = Job(f"recovery-{module.id}-data", "simhcc.calibration.recovery:data_shard", inputs, shards)
     with _run(job, options, "data") as results:
-        for done in results:
-            lo, hi = done.address["truths"]
-            found[done.address["trial"]][lo:hi] = done.arrays["figures"]
-    return found
+        return gathered(results, figures, repeats, "truths")
 
 
 def data_shard(inputs: Mapping[str, Any], address: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

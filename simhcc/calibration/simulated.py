@@ -15,7 +15,7 @@ from simhcc.calibration.sampling import SHARES, logit, on_scale, repeated
 from simhcc.calibration.specification import LATER_LINE, Module, fitted_rows
 from simhcc.inputs import ParameterSet
 from simhcc.inputs.trials import Trial, load_trial
-from simhcc.runner import Job, ProgressCallback, run, split
+from simhcc.runner import Address, Job, ProgressCallback, Results, run, split
 from simhcc.trials.expected import expected
 from simhcc.trials.pools import simulate_trial
 from simhcc.trials.rows import Row, rows_of
@@ -130,17 +130,22 @@ def evaluate(
         "random_effects": list(random_effects),
         "trials": {one.trial.id: as_input(one) for one in trials},
     }
-    shards = [
-        {"trial": one.trial.id, "vectors": part}
-        for part in split(count, -(-count // VECTORS_IN_SHARD))
-        for one in trials
-    ]
-    job = Job(name, "simhcc.calibration.simulated:shard", inputs, shards)
-    found = {one.trial.id: np.empty((count, len(one.names))) for one in trials}
+    job = Job(name, "simhcc.calibration.simulated:shard", inputs, shards_of(trials, count, VECTORS_IN_SHARD, "vectors"))
     with run(job, folder, resume=resume, threads=threads, dask=dask, progress=progress) as results:
-        for done in results:
-            lo, hi = done.address["vectors"]
-            found[done.address["trial"]][lo:hi] = done.arrays["figures"]
+        return gathered(results, trials, count, "vectors")
+
+
+def shards_of(trials: Sequence[Figures], count: int, at_once: int, rows: str) -> list[Address]:
+    """One shard for each trial and range of `at_once` rows; `rows` is what a row is called (vectors, truths)."""
+    return [{"trial": one.trial.id, rows: part} for part in split(count, -(-count // at_once)) for one in trials]
+
+
+def gathered(results: Results, trials: Sequence[Figures], count: int, rows: str) -> dict[str, Floats]:
+    """The figures of all shards by trial, (`count` rows, figures)."""
+    found = {one.trial.id: np.empty((count, len(one.names))) for one in trials}
+    for done in results:
+        lo, hi = done.address[rows]
+        found[done.address["trial"]][lo:hi] = done.arrays["figures"]
     return found
 
 

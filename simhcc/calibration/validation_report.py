@@ -38,6 +38,7 @@ OUT = Path("results/validation")
 PAGE = "validation.md"
 FOLDER = "validation"
 WORK = "validation-work"
+FEWEST_DRAWS = 20
 WITHIN, BEYOND, SHARE_WITHIN, WIDEST = 2.0, 3.5, 0.9, 2.0
 """the rule for fitted figures: residuals within 2 for 90 %, none beyond 3.5; predictions at most twice as wide"""
 UNEXPLAINED = "No explanation has been found yet."
@@ -102,10 +103,11 @@ def run_validation(request: Request, quiet: bool, say: Callable[[str], None]) ->
 
     Raises InputError for an unknown trial, a missing posterior and a folder in use.
     """
-    if request.draws < 20 or request.replicates < request.draws:
+    if request.draws < FEWEST_DRAWS:
+        raise InputError(str(request.draws), f"{FEWEST_DRAWS} or more", "--draws")
+    if request.replicates < request.draws:
         raise InputError(
-            f"{request.draws} draws and {request.replicates} replicates",
-            "at least 20 draws, and as many replicates or more",
+            f"{request.replicates} replicates of {request.draws} draws", "as many as draws or more", "--replicates"
         )
     out = request.out or OUT
     if (out / FOLDER).exists() and not (request.overwrite or request.resume):

@@ -52,8 +52,13 @@ _KERNEL_WORK = 12
 _REWARDS = at.ARRAYS
 _PLAN = _REWARDS + 23
 _WORK = _PLAN + 6
-_SUMS = _WORK + 15
+_SUMS = _WORK + 18
 _STARTS, _IDS, _LUCKS, _FAILED = range(_SUMS + 7, _SUMS + 11)
+
+
+# Columns of `Work.schedules` and of `Work.paid`.
+_SCHEDULE_RATE, _SCHEDULE_PERIOD, _SCHEDULE_FIRST, _SCHEDULE_MOST, _SCHEDULE_LESS, _SCHEDULE_AMOUNT = range(6)
+_PAID_RATE, _PAID_MONTHS, _PAID_AMOUNT = range(3)
 
 
 class Sums(NamedTuple):
@@ -123,17 +128,23 @@ class Work(NamedTuple):
     died: Ints
     """(block,)"""
     reached: Floats
-    """(endpoints, block): time of the endpoint, infinite if it is not reached"""
+    """(block, endpoints): time of the endpoint, infinite if it is not reached"""
     origins: Floats
-    """(endpoints, block): time of the origin, infinite before it"""
+    """(block, endpoints): time of the origin, infinite before it"""
     intervals: Floats
-    """(intervals, block): until when an interval reward has been paid"""
+    """(block, intervals): until when an interval reward has been paid"""
     durations: Floats
     """(leaves x LANES, groups, slots)"""
     quantities: Floats
     """(leaves, terms)"""
     marked: NDArray[np.uint16]
-    """(marks, block): times each mark was made; a life has at most MOST_EVENTS of them"""
+    """(block, marks): times each mark was made; a life has at most MOST_EVENTS of them"""
+    schedules: Floats
+    """(administrations, 6): of the draw at hand, see `_SCHEDULE_*`"""
+    paid: Floats
+    """(rewards of marks, 3): of the draw at hand, see `_PAID_*`"""
+    exponentials: Floats
+    """(2, visits in the buffer): discount factors at the beginning and the end of a visit"""
     values: Floats
     """(strategies, columns, block)"""
     slot_of: Ints
@@ -178,7 +189,8 @@ def _work_of(space):  # type: ignore[no-untyped-def]
         reals2(space, _WORK), reals2(space, _WORK + 1), reals2(space, _WORK + 2), reals2(space, _WORK + 3),
         reals1(space, _WORK + 4), integers1(space, _WORK + 5), reals2(space, _WORK + 6), reals2(space, _WORK + 7),
         reals2(space, _WORK + 8), reals3(space, _WORK + 9), reals2(space, _WORK + 10), counts2(space, _WORK + 11),
-        reals3(space, _WORK + 12), integers1(space, _WORK + 13), integers1(space, _WORK + 14),
+        reals2(space, _WORK + 12), reals2(space, _WORK + 13), reals2(space, _WORK + 14),
+        reals3(space, _WORK + 15), integers1(space, _WORK + 16), integers1(space, _WORK + 17),
     )  # fmt: skip
 
 
@@ -229,10 +241,10 @@ def _weighted_months(rewards, draw, group, rate, entered, left, cohort, patient)
 
 
 @inline
-def _administrations(rate, period, first, most, since, entered, left):  # type: ignore[no-untyped-def]
+def _administrations(rate, period, first, most, less, since, entered, left):  # type: ignore[no-untyped-def]
     """Discounted number of administrations due in [entered, left): a geometric series in closed form.
 
-    They fall at since + first + k x period, k = 0, 1, ..., `most` - 1.
+    They fall at since + first + k x period, k = 0, 1, ..., `most` - 1; `less` is 1 - exp(-rate x period).
     """
     begin = max(np.ceil((entered - since - first) / period), 0.0)
     end = min(np.ceil((left - since - first) / period), most)
@@ -242,7 +254,7 @@ def _administrations(rate, period, first, most, since, entered, left):  # type: 
         result = number
         if rate != 0.0:
             weight = exp_(-rate * (since + first + begin * period))
-            result = weight * (1.0 - exp_(-rate * period * number)) / (1.0 - exp_(-rate * period))
+            result = weight * (1.0 - exp_(-rate * period * number)) / less
     return result
 
 
@@ -263,17 +275,43 @@ def _meet(rewards, draw, work, cell):  # type: ignore[no-untyped-def]
             work.durations[lane, group, slot] = 0.0
 
 
-@part("i8(i8,i8,i8,i8)")
-def absorb(space, draw, first, strategy):  # type: ignore[no-untyped-def]
+@inline
+def _numbers_of_draw(rewards, draw, work):  # type: ignore[no-untyped-def]
+    """Lay the numbers of administrations and of rewards of marks side by side."""
+    for row in range(rewards.administrations.shape[0]):
+        term = rewards.administrations[row, 0]
+        rate = rewards.numbers[draw, rewards.discount[rewards.channel_group[rewards.terms[term, 0]]]]
+        period = rewards.numbers[draw, rewards.administrations[row, 1]]
+        most = np.inf
+        if rewards.administrations[row, 3] >= 0:
+            most = rewards.numbers[draw, rewards.administrations[row, 3]]
+        work.schedules[row, _SCHEDULE_RATE] = rate
+        work.schedules[row, _SCHEDULE_PERIOD] = period
+        work.schedules[row, _SCHEDULE_FIRST] = rewards.numbers[draw, rewards.administrations[row, 2]]
+        work.schedules[row, _SCHEDULE_MOST] = most
+        work.schedules[row, _SCHEDULE_LESS] = 1.0 - exp_(-rate * period)
+        work.schedules[row, _SCHEDULE_AMOUNT] = rewards.numbers[draw, rewards.terms[term, 1]]
+    for row in range(rewards.mark_rewards.shape[0]):
+        term = rewards.mark_rewards[row, 0]
+        months = rewards.mark_rewards[row, 1]
+        group = rewards.channel_group[rewards.terms[term, 0]]
+        work.paid[row, _PAID_RATE] = rewards.numbers[draw, rewards.discount[group]]
+        work.paid[row, _PAID_MONTHS] = rewards.numbers[draw, months] if months >= 0 else 0.0
+        work.paid[row, _PAID_AMOUNT] = rewards.numbers[draw, rewards.terms[term, 1]]
+
+
+@part("i8(i8,i8,i8,i8,i8)")
+def absorb(space, draw, first, strategy, row):  # type: ignore[no-untyped-def]
     """Turn the visits and marks in the buffers into sums, and empty the buffers. `space` is the directory.
 
-    `first` is the block's first column in the cohort.
+    `first` is the block's first column in the cohort, `row` its first leaf's row in the sums.
     """
     rewards = _rewards_of(space)
     work = _work_of(space)
     plan = _plan_of(space)
     cohort = reals2(space, at.A_COHORT)
     occupancy = _sums_of(space).occupancy
+    mark_counts = _sums_of(space).mark_counts
     step = plan.step[0]
     grid = plan.grid[0]
     traced = plan.grid[1]
@@ -281,6 +319,7 @@ def absorb(space, draw, first, strategy):  # type: ignore[no-untyped-def]
     groups = rewards.discount.shape[0]
     channels = rewards.channel_group.shape[0]
     age_row = rewards.size[1]
+    _numbers_of_draw(rewards, draw, work)
     for i in range(visits):
         cell = work.visit_integers[at.VISIT_IN_CELL, i]
         if work.slot_of[cell] < 0:
@@ -300,11 +339,30 @@ def absorb(space, draw, first, strategy):  # type: ignore[no-untyped-def]
         rate = rewards.numbers[draw, rewards.discount[group]]
         discounted = False
         if rewards.band_first[group + 1] > rewards.band_first[group]:
+            if rate != 0.0:
+                for i in range(visits):
+                    work.exponentials[0, i] = exp_(-rate * work.visit_reals[at.VISIT_ENTERED, i])
+                for i in range(visits):
+                    work.exponentials[1, i] = exp_(-rate * work.visit_reals[at.VISIT_LEFT, i])
+            first_band = rewards.band_first[group]
+            last_band = rewards.band_first[group + 1]
             for i in range(visits):
                 age = 12.0 * cohort[age_row, first + work.visit_integers[at.VISIT_PATIENT, i]]
                 entered = work.visit_reals[at.VISIT_ENTERED, i]
                 left = work.visit_reals[at.VISIT_LEFT, i]
-                work.months[group, i] = _banded_months(rewards, draw, group, rate, entered, left, age)
+                factor = 1.0
+                changes = False
+                for band in range(first_band, last_band):
+                    starts = rewards.numbers[draw, rewards.bands[band, 0]] - age
+                    factor = rewards.numbers[draw, rewards.bands[band, 1]] if starts <= entered else factor
+                    changes = changes | ((starts > entered) & (starts < left))
+                if changes:
+                    work.months[group, i] = _banded_months(rewards, draw, group, rate, entered, left, age)
+                elif rate == 0.0:
+                    work.months[group, i] = factor * (left - entered)
+                else:
+                    # Most visits lie in one band; their exponentials were computed many at a time.
+                    work.months[group, i] = factor * ((work.exponentials[0, i] - work.exponentials[1, i]) / rate)
         elif rate == 0.0:
             for i in range(visits):
                 work.months[group, i] = work.visit_reals[at.VISIT_LEFT, i] - work.visit_reals[at.VISIT_ENTERED, i]
@@ -350,70 +408,73 @@ def absorb(space, draw, first, strategy):  # type: ignore[no-untyped-def]
             for treated in range(2):
                 place = treated * per_slot + rewards.cell_parts[work.visit_integers[at.VISIT_IN_CELL, i], 1 + treated]
                 due = 0.0
-                for row in range(rewards.administration_first[place], rewards.administration_first[place + 1]):
-                    term = rewards.administrations[row, 0]
-                    channel = rewards.terms[term, 0]
-                    if rewards.administrations[row, 6] == 0:
-                        most = np.inf
-                        if rewards.administrations[row, 3] >= 0:
-                            most = rewards.numbers[draw, rewards.administrations[row, 3]]
+                for given in range(rewards.administration_first[place], rewards.administration_first[place + 1]):
+                    if rewards.administrations[given, 6] == 0:
                         due = _administrations(
-                            rewards.numbers[draw, rewards.discount[rewards.channel_group[channel]]],
-                            rewards.numbers[draw, rewards.administrations[row, 1]],
-                            rewards.numbers[draw, rewards.administrations[row, 2]],
-                            most,
+                            work.schedules[given, _SCHEDULE_RATE],
+                            work.schedules[given, _SCHEDULE_PERIOD],
+                            work.schedules[given, _SCHEDULE_FIRST],
+                            work.schedules[given, _SCHEDULE_MOST],
+                            work.schedules[given, _SCHEDULE_LESS],
                             work.visit_reals[at.VISIT_LOCAL_SINCE + treated, i],
                             work.visit_reals[at.VISIT_ENTERED, i],
                             work.visit_reals[at.VISIT_LEFT, i],
                         )
                     number = due
                     if number > 0.0:
-                        if rewards.administrations[row, 4] >= 0:
-                            number = number * cohort[rewards.administrations[row, 4], first + p]
+                        term = rewards.administrations[given, 0]
+                        channel = rewards.terms[term, 0]
+                        if rewards.administrations[given, 4] >= 0:
+                            number = number * cohort[rewards.administrations[given, 4], first + p]
                         work.quantities[p >> 10, term] += number
-                        work.totals[p, channels + channel] += rewards.numbers[draw, rewards.terms[term, 1]] * number
+                        work.totals[p, channels + channel] += work.schedules[given, _SCHEDULE_AMOUNT] * number
     for i in range(work.control[at.CONTROL_MARKS]):
         p = np.uint64(work.mark_integers[at.MARK_PATIENT, i])
         column = np.uint64(first) + p
         mark = work.mark_integers[at.MARK_NAME, i]
         time = work.mark_reals[i]
-        work.marked[mark, p] += np.uint16(1)
+        before = work.marked[p, mark]
+        work.marked[p, mark] = before + np.uint16(1)
+        leaf = row + np.int64(p >> np.uint64(10))
+        mark_counts[leaf, strategy, mark, 0] += 1.0
+        # Squares of successive whole numbers lie 2 n + 1 apart; sums of whole numbers are exact in any order.
+        mark_counts[leaf, strategy, mark, 1] += 2.0 * float(before) + 1.0
         if rewards.end_mark[mark] == 1:
             work.ended[p] = time
             work.died[p] = 1
         # A mark may be an endpoint and start its clock: an event at the origin itself counts only if it came before.
-        for row in range(rewards.endpoint_first[mark], rewards.endpoint_first[mark + 1]):
-            endpoint = rewards.endpoint_of[row]
-            if time >= work.origins[endpoint, p] and time < work.reached[endpoint, p]:
-                work.reached[endpoint, p] = time
-        for row in range(rewards.origin_first[mark], rewards.origin_first[mark + 1]):
-            endpoint = rewards.origin_of[row]
-            if work.origins[endpoint, p] == np.inf:
-                work.origins[endpoint, p] = time
+        for place in range(rewards.endpoint_first[mark], rewards.endpoint_first[mark + 1]):
+            endpoint = rewards.endpoint_of[place]
+            if time >= work.origins[p, endpoint] and time < work.reached[p, endpoint]:
+                work.reached[p, endpoint] = time
+        for place in range(rewards.origin_first[mark], rewards.origin_first[mark + 1]):
+            endpoint = rewards.origin_of[place]
+            if work.origins[p, endpoint] == np.inf:
+                work.origins[p, endpoint] = time
         weighted = np.int64(-1)
         weight = 1.0
-        for row in range(rewards.mark_first[mark], rewards.mark_first[mark + 1]):
-            term = rewards.mark_rewards[row, 0]
+        for given in range(rewards.mark_first[mark], rewards.mark_first[mark + 1]):
+            term = rewards.mark_rewards[given, 0]
             channel = rewards.terms[term, 0]
             group = rewards.channel_group[channel]
-            rate = rewards.numbers[draw, rewards.discount[group]]
-            interval = rewards.mark_rewards[row, 3]
+            rate = work.paid[given, _PAID_RATE]
+            interval = rewards.mark_rewards[given, 3]
             if interval < 0:
                 if group != weighted:
                     weight = exp_(-rate * time)
                     weighted = group
                 number = weight
             else:
-                begin = max(time, work.intervals[interval, p])
-                end = time + rewards.numbers[draw, rewards.mark_rewards[row, 1]]
+                begin = max(time, work.intervals[p, interval])
+                end = time + work.paid[given, _PAID_MONTHS]
                 number = 0.0
                 if end > begin:
                     number = _weighted_months(rewards, draw, group, rate, begin, end, cohort, column)
-                    work.intervals[interval, p] = end
-            if rewards.mark_rewards[row, 2] >= 0:
-                number = number * cohort[rewards.mark_rewards[row, 2], column]
+                    work.intervals[p, interval] = end
+            if rewards.mark_rewards[given, 2] >= 0:
+                number = number * cohort[rewards.mark_rewards[given, 2], column]
             work.quantities[p >> np.uint64(10), term] += number
-            work.totals[p, 2 * channels + channel] += rewards.numbers[draw, rewards.terms[term, 1]] * number
+            work.totals[p, 2 * channels + channel] += work.paid[given, _PAID_AMOUNT] * number
     work.control[at.CONTROL_VISITS] = 0
     work.control[at.CONTROL_MARKS] = 0
     return at.OK
@@ -442,17 +503,16 @@ def _begin(space, draw, count, horizon):  # type: ignore[no-untyped-def]
     for k in range(count):
         work.ended[k] = horizon
         work.died[k] = 0
-    for endpoint in range(rewards.has_origin.shape[0]):
-        origin = np.inf if rewards.has_origin[endpoint] == 1 else 0.0
-        for k in range(count):
-            work.reached[endpoint, k] = np.inf
-            work.origins[endpoint, k] = origin
-    for interval in range(rewards.size[0]):
-        for k in range(count):
-            work.intervals[interval, k] = 0.0
-    for mark in range(model.size[at.SIZE_MARKS]):
-        for k in range(count):
-            work.marked[mark, k] = 0
+    for k in range(count):
+        for endpoint in range(rewards.has_origin.shape[0]):
+            work.reached[k, endpoint] = np.inf
+            work.origins[k, endpoint] = np.inf if rewards.has_origin[endpoint] == 1 else 0.0
+    for k in range(count):
+        for interval in range(rewards.size[0]):
+            work.intervals[k, interval] = 0.0
+    for k in range(count):
+        for mark in range(model.size[at.SIZE_MARKS]):
+            work.marked[k, mark] = 0
     work.control[at.CONTROL_NODE] = 0
     work.control[at.CONTROL_STAYING] = 0
     work.control[at.CONTROL_VISITS] = 0
@@ -470,23 +530,23 @@ def _finish(space, draw, first, count, strategy, row, counted, horizon):  # type
     sums = _sums_of(space)
     cohort = reals2(space, at.A_COHORT)
     channels = rewards.channel_group.shape[0]
-    for reward in range(rewards.mark_rewards.shape[0]):
-        interval = rewards.mark_rewards[reward, 3]
-        if interval < 0:
-            continue
-        term = rewards.mark_rewards[reward, 0]
-        channel = rewards.terms[term, 0]
-        rate = rewards.numbers[draw, rewards.discount[rewards.channel_group[channel]]]
-        for k in range(count):
-            if work.intervals[interval, k] > work.ended[k]:
-                number = -_weighted_months(
-                    rewards, draw, rewards.channel_group[channel], rate, work.ended[k], work.intervals[interval, k],
-                    cohort, first + k,
-                )  # fmt: skip
-                if rewards.mark_rewards[reward, 2] >= 0:
-                    number = number * cohort[rewards.mark_rewards[reward, 2], first + k]
-                work.quantities[k >> 10, term] += number
-                work.totals[k, 2 * channels + channel] += rewards.numbers[draw, rewards.terms[term, 1]] * number
+    for k in range(count):
+        ended = work.ended[k]
+        for reward in range(rewards.mark_rewards.shape[0]):
+            interval = rewards.mark_rewards[reward, 3]
+            if interval < 0 or not work.intervals[k, interval] > ended:
+                continue
+            term = rewards.mark_rewards[reward, 0]
+            channel = rewards.terms[term, 0]
+            group = rewards.channel_group[channel]
+            rate = rewards.numbers[draw, rewards.discount[group]]
+            number = -_weighted_months(
+                rewards, draw, group, rate, ended, work.intervals[k, interval], cohort, first + k
+            )  # fmt: skip
+            if rewards.mark_rewards[reward, 2] >= 0:
+                number = number * cohort[rewards.mark_rewards[reward, 2], first + k]
+            work.quantities[k >> 10, term] += number
+            work.totals[k, 2 * channels + channel] += rewards.numbers[draw, rewards.terms[term, 1]] * number
     for reward in range(rewards.deaths.shape[0]):
         term = rewards.deaths[reward, 0]
         channel = rewards.terms[term, 0]
@@ -513,14 +573,17 @@ def _finish(space, draw, first, count, strategy, row, counted, horizon):  # type
     column = channels
     grid = plan.grid[0]
     step = plan.step[0]
+    times = work.reals[at.TEMPORARY]
     for endpoint in range(rewards.has_origin.shape[0]):
         for k in range(count):
-            origin = work.origins[endpoint, k]
-            work.reached[endpoint, k] = work.reached[endpoint, k] - origin if origin < np.inf else np.nan
+            origin = work.origins[k, endpoint]
+            time = work.reached[k, endpoint] - origin if origin < np.inf else np.nan
+            work.reached[k, endpoint] = time
+            times[k] = time
         if grid > 0:
             at_risk = 0
             for k in range(count):
-                time = work.reached[endpoint, k]
+                time = times[k]
                 if time == time:
                     at_risk += 1
                     place = np.ceil(time / step)
@@ -529,15 +592,14 @@ def _finish(space, draw, first, count, strategy, row, counted, horizon):  # type
             sums.endpoint_counts[counted, strategy, endpoint, grid + 1] += at_risk
         for landmark in plan.landmarks:
             for k in range(count):
-                time = work.reached[endpoint, k]
+                time = times[k]
                 alive = 1.0 if time > landmark else 0.0
                 work.values[strategy, column, k] = alive if time == time else time
             column += 1
         for restriction in plan.restrictions:
             for k in range(count):
-                work.values[strategy, column, k] = min(work.reached[endpoint, k], restriction)
-                if work.reached[endpoint, k] != work.reached[endpoint, k]:
-                    work.values[strategy, column, k] = np.nan
+                time = times[k]
+                work.values[strategy, column, k] = min(time, restriction) if time == time else time
             column += 1
     leaves = (count + at.LEAF - 1) // at.LEAF
     for leaf in range(leaves):
@@ -553,16 +615,6 @@ def _finish(space, draw, first, count, strategy, row, counted, horizon):  # type
                     work.quantities[leaf, term] += work.durations[lane, group, slot]
         for term in range(rewards.terms.shape[0]):
             sums.quantities[row + leaf, strategy, term] = work.quantities[leaf, term]
-        end = min((leaf + 1) * at.LEAF, count)
-        for mark in range(model.size[at.SIZE_MARKS]):
-            total = 0.0
-            squares = 0.0
-            for k in range(leaf * at.LEAF, end):
-                made = float(work.marked[mark, k])
-                total += made
-                squares += made * made
-            sums.mark_counts[row + leaf, strategy, mark, 0] = total
-            sums.mark_counts[row + leaf, strategy, mark, 1] = squares
     return at.OK
 
 
@@ -702,7 +754,7 @@ def run_items(together, strategies, k0, k1, horizon, patients, block, first_item
             status = at.BUFFER_FULL
             while status == at.BUFFER_FULL:
                 status = kernel.advance(space, draw, horizon, patient0, lucks[draw], k0, k1)
-                absorb(space, draw, first, strategy)
+                absorb(space, draw, first, strategy, row)
             if status != at.OK:
                 failed[0] = draw
                 failed[1] = strategy
@@ -801,12 +853,15 @@ def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work
         totals=np.zeros((width, 3 * max(channels, 1))),
         ended=np.zeros(width),
         died=np.zeros(width, dtype=np.int64),
-        reached=np.zeros((max(endpoints, 1), width)),
-        origins=np.zeros((max(endpoints, 1), width)),
-        intervals=np.zeros((max(int(rewards.size[0]), 1), width)),
+        reached=np.zeros((width, max(endpoints, 1))),
+        origins=np.zeros((width, max(endpoints, 1))),
+        intervals=np.zeros((width, max(int(rewards.size[0]), 1))),
         durations=np.zeros((leaves * LANES, max(groups, 1), cells)),
         quantities=np.zeros((leaves, max(rewards.terms.shape[0], 1))),
-        marked=np.zeros((max(marks, 1), width), dtype=np.uint16),
+        marked=np.zeros((width, max(marks, 1)), dtype=np.uint16),
+        schedules=np.zeros((max(rewards.administrations.shape[0], 1), 6)),
+        paid=np.zeros((max(rewards.mark_rewards.shape[0], 1), 3)),
+        exponentials=np.zeros((2, buffer)),
         values=np.zeros((strategies, max(columns, 1), width)),
         slot_of=np.full(cells, -1, dtype=np.int64),
         cell_of=np.zeros(cells, dtype=np.int64),

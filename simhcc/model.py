@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -181,9 +181,10 @@ def _vector(values: Values, name: str, draws: int, place: str) -> Floats:
 class _Programs:
     """Turns expressions into instructions for `engine.programs`."""
 
-    def __init__(self, pathway: Pathway, names: Names, numbers: _Numbers) -> None:
+    def __init__(self, pathway: Pathway, names: Names, numbers: _Numbers, fixed: Mapping[str, float]) -> None:
         self.pathway = pathway
         self.numbers = numbers
+        self.fixed = {name: as_expression(value) for name, value in fixed.items()}
         self.attribute = {name: position for position, name in enumerate(names.attributes)}
         self.slots = {"local": names.local, "systemic": names.systemic}
         self.treatment = {t.id: t for t in pathway.treatments}
@@ -221,7 +222,7 @@ class _Programs:
     def values(self, operands: Sequence[Operand], place: str) -> int:
         """Program that leaves the values in registers 0, 1, ..."""
         body = _Body(self, place, len(operands))
-        roots = [self.resolved(operand) for operand in operands]
+        roots = [_replaced(self.resolved(operand), self.fixed, {}) for operand in operands]
         body.count(roots)
         for register, root in enumerate(roots):
             body.into(root, register)
@@ -230,7 +231,7 @@ class _Programs:
     def rows(self, conditions: Sequence[Operand | None], place: str) -> int:
         """Program that leaves in register 0 the number of the first condition that holds; None always holds."""
         body = _Body(self, place, 1)
-        roots = [None if c is None else self.resolved(c) for c in conditions]
+        roots = [None if c is None else _replaced(self.resolved(c), self.fixed, {}) for c in conditions]
         body.count([root for root in roots if root is not None])
         body.into(as_expression(-1.0), 0)
         for number, root in enumerate(roots):
@@ -242,15 +243,19 @@ class _Programs:
     def updates(self, updates: Mapping[str, Operand], place: str) -> int:
         """Program that sets attributes one after another, each seeing the ones before."""
         body = _Body(self, place, 0)
-        versions: dict[str, int] = {}
+        # What an earlier update stores is taken from the register that still holds it.
+        known = dict(self.fixed)
         roots = []
         for name, operand in updates.items():
-            roots.append((name, _versioned(self.resolved(operand), versions)))
-            versions[name] = versions.get(name, 0) + 1
+            known[name] = _replaced(self.resolved(operand), known, {})
+            roots.append((name, known[name]))
         body.count([root for _, root in roots])
         for name, root in roots:
-            register = body.emit(root)
-            self.code.append((at.STORE, 0, register, self.attribute[name], 0))
+            if depends_on_patient(root):
+                self.code.append((at.STORE, 0, body.emit(root), self.attribute[name], 0))
+            else:
+                self.code.append((at.STORE_N, 0, self.numbers.index(root, place), self.attribute[name], 0))
+            body.stored.add(name)
             body.release(root)
         return self.close(body)
 
@@ -260,16 +265,32 @@ class _Programs:
         return len(self.starts) - 2
 
 
-def _versioned(expression: Expression, versions: Mapping[str, int]) -> Expression:
-    """Attributes renamed so that a value read before an update is not taken for one read after it."""
-    if expression.attributes.isdisjoint(versions):
+def _replaced(expression: Expression, known: Mapping[str, Expression], done: dict[int, Expression]) -> Expression:
+    """The expression with `known` in place of the attributes of that name; `done` holds what has been replaced, by key."""
+    if not known or expression.attributes.isdisjoint(known):
         return expression
     if expression.operation == "attribute":
-        name = str(expression.payload)
-        return Expression("attribute", payload=(name, versions[name]))
-    return Expression(
-        expression.operation, tuple(_versioned(o, versions) for o in expression.operands), expression.payload
-    )
+        return known[str(expression.payload)]
+    found = done.get(expression.key)
+    if found is None:
+        operands = tuple(_replaced(operand, known, done) for operand in expression.operands)
+        found = done[expression.key] = _settled(Expression(expression.operation, operands, expression.payload))
+    return found
+
+
+def _settled(expression: Expression) -> Expression:
+    """The expression without a choice whose outcome is known before any patient or number is."""
+    operation, operands = expression.operation, expression.operands
+    if all(operand.operation == "constant" for operand in operands) and operation != "lookup":
+        return as_expression(float(evaluate(expression, {})))
+    constants = [operand.payload for operand in operands if operand.operation == "constant"]
+    if operation == "select" and operands[0].operation == "constant" and operands[0].payload == operands[0].payload:
+        return operands[1] if operands[0].payload != 0.0 else operands[2]
+    if operation == "and" and 0.0 in constants:
+        return as_expression(0.0)
+    if operation == "or" and any(constant != 0.0 for constant in constants):
+        return as_expression(1.0)
+    return expression
 
 
 _BINARY = {
@@ -328,6 +349,8 @@ class _Body:
         self.programs = programs
         self.place = place
         self.held: dict[int, int] = {}
+        self.stored: set[str] = set()
+        """attributes that the program has set; what they were before is no longer there to be read"""
         self.uses: dict[int, int] = {}
         self.free: list[int] = []
         self.most = max(reserved, 1)
@@ -374,9 +397,8 @@ class _Body:
             register = self.register()
             code.append((at.LOAD_NUMBER, register, self.programs.numbers.index(expression, self.place), 0, 0))
         elif operation == "attribute":
-            name = payload[0] if isinstance(payload, tuple) else str(payload)
             register = self.register()
-            code.append((at.LOAD_ATTRIBUTE, register, self.programs.attribute[name], 0, 0))
+            code.append((at.LOAD_ATTRIBUTE, register, self.attribute(expression), 0, 0))
         elif operation == "builtin":
             register = self.register()
             code.append((at.LOAD_BUILTIN, register, _BUILTINS[str(payload)], 0, 0))
@@ -399,6 +421,11 @@ class _Body:
         self.held[expression.key] = register
         return register
 
+    def attribute(self, expression: Expression) -> int:
+        """Where an attribute is read from."""
+        assert expression.payload not in self.stored, f"{self.place}: {expression.payload} is read after it was set"
+        return self.programs.attribute[str(expression.payload)]
+
     def operation(self, expression: Expression) -> int:
         code, operation, operands = self.programs.code, expression.operation, expression.operands
         numbers = self.programs.numbers
@@ -409,7 +436,6 @@ class _Body:
                 for factor, attribute in (other.operands, other.operands[::-1]):
                     if attribute.operation == "attribute" and not depends_on_patient(factor):
                         start = self.emit(one)
-                        name = attribute.payload[0] if isinstance(attribute.payload, tuple) else attribute.payload
                         register = self.register()
                         self.release(one)
                         self.release(other)
@@ -420,7 +446,7 @@ class _Body:
                                 register,
                                 start,
                                 numbers.index(factor, self.place),
-                                self.programs.attribute[str(name)],
+                                self.attribute(attribute),
                             )
                         )
                         return register
@@ -513,13 +539,20 @@ def names_of(pathway: Pathway, strategies: Sequence[Strategy]) -> Names:
 
 
 def build(
-    pathway: Pathway, strategy: Strategy, values: Values, names: Names | None = None, *, checked: bool = False
+    pathway: Pathway,
+    strategy: Strategy,
+    values: Values,
+    names: Names | None = None,
+    *,
+    brought: Collection[str] | None = None,
+    checked: bool = False,
 ) -> at.Model:
     """The arrays of one strategy.
 
     `values` maps a parameter's name to shape (draws,) or, for vectors, (draws, k). `names` are shared by the strategies of
-    a comparison (`names_of`); `checked` says that `pathway.check` has accepted the strategy. Raises ModelError, naming the
-    thing, for a graph or a number that cannot be run.
+    a comparison (`names_of`); `brought` are the attributes that the cohort brings, all by default: others that the
+    strategy never sets are constants. `checked` says that `pathway.check` has accepted the strategy. Raises ModelError,
+    naming the thing, for a graph or a number that cannot be run.
     """
     if not checked:
         pathway.check(strategy)
@@ -533,14 +566,31 @@ def build(
             )
     replaced = {name: np.full(draws, float(number)) for name, number in strategy.numbers.items()}
     names = names or names_of(pathway, [strategy])
-    return _Builder(pathway, strategy, {**values, **replaced}, draws, names).build()
+    return _Builder(pathway, strategy, {**values, **replaced}, draws, names, brought).build()
 
 
 class _Builder:
-    def __init__(self, pathway: Pathway, strategy: Strategy, values: Values, draws: int, names: Names) -> None:
+    def __init__(
+        self,
+        pathway: Pathway,
+        strategy: Strategy,
+        values: Values,
+        draws: int,
+        names: Names,
+        brought: Collection[str] | None,
+    ) -> None:
         self.pathway, self.strategy, self.draws, self.names = pathway, strategy, draws, names
         self.numbers = _Numbers(values, draws)
-        self.programs = _Programs(pathway, names, self.numbers)
+        self.updated = {name for _, _, edge in pathway.edges(strategy) for name in edge.updates}
+        fixed = {
+            one.name: one.initial
+            for one in pathway.attributes
+            if brought is not None
+            and one.initial is not None
+            and one.name not in brought
+            and one.name not in self.updated
+        }
+        self.programs = _Programs(pathway, names, self.numbers, fixed)
         self.values = values
         self.mark = {name: position for position, name in enumerate(names.marks)}
         self.position = {name: position for position, name in enumerate(names.nodes)}
@@ -558,7 +608,6 @@ class _Builder:
         self.life = {name: position for position, name in enumerate(life)}
         kept = max(sum(t.threshold == "stay" for t in s.transitions) for s in states)
         self.store = kept + len(life)
-        self.updated = {name for _, _, edge in pathway.edges(strategy) for name in edge.updates}
         schedules = list(pathway.schedules)
         self.schedule = {schedule.name: position for position, schedule in enumerate(schedules)}
 

@@ -431,8 +431,10 @@ class Prepared:
             self.starts = np.zeros(self.draws, dtype=np.int64)
             self.ids = (first_patient + numbers * (patients if fresh_patients else 0)).astype(np.uint64)
         self.luck = self._luck(luck)
+        brought = {name for name, row in zip(self.names.attributes, self.columns, strict=False) if row >= 0}
         models = [
-            build(evaluation.pathway, strategy, values, self.names, checked=True) for strategy in evaluation.strategies
+            build(evaluation.pathway, strategy, values, self.names, brought=brought, checked=True)
+            for strategy in evaluation.strategies
         ]
         self.models = _outcomes.stack(models)
         self._models = _outcomes.model_directories(self.models)

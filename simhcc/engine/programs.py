@@ -250,4 +250,8 @@ def run_program(space, program, draw, row, begin, count, node, patient0, luck, k
                 attributes[lists[row, first + k], y] = reals[a, k]
                 if reals[a, k] != reals[a, k]:
                     wrong = np.int64(k)
+        elif operation == at.STORE_N:
+            value = numbers[draw, x]
+            for k in range(listed):
+                attributes[lists[row, first + k], y] = value
     return wrong

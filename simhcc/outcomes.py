@@ -48,7 +48,7 @@ PADDING = 40
 
 
 # Places in the directory after those of the kernel: `Rewards`, `Plan`, the rest of `Work`, `Sums`, and the draws.
-_KERNEL_WORK = 12
+_KERNEL_WORK = 14
 _REWARDS = at.ARRAYS
 _PLAN = _REWARDS + 23
 _WORK = _PLAN + 6
@@ -114,6 +114,10 @@ class Work(NamedTuple):
     control: Ints
     attributes: Floats
     """(block, attributes): an odd number of lines of the caches for each patient, so that not all patients share a few places"""
+    moments: Floats
+    """(block, moments and origins of scheduled events)"""
+    facts: Ints
+    """(block, facts and counters of scheduled events)"""
     rates: Floats
     """(channels, slots) of the draw and strategy at hand"""
     months: Floats
@@ -186,6 +190,7 @@ def _work_of(space):  # type: ignore[no-untyped-def]
         words2(space, at.A_LISTS), integers1(space, at.A_QUEUED), integers1(space, at.A_GROUPS),
         reals2(space, at.A_VISIT_REALS), integers2(space, at.A_VISIT_INTEGERS), reals1(space, at.A_MARK_REALS),
         integers2(space, at.A_MARK_INTEGERS), integers1(space, at.A_CONTROL), reals2(space, at.A_ATTRIBUTES),
+        reals2(space, at.A_MOMENTS), integers2(space, at.A_FACTS),
         reals2(space, _WORK), reals2(space, _WORK + 1), reals2(space, _WORK + 2), reals2(space, _WORK + 3),
         reals1(space, _WORK + 4), integers1(space, _WORK + 5), reals2(space, _WORK + 6), reals2(space, _WORK + 7),
         reals2(space, _WORK + 8), reals3(space, _WORK + 9), reals2(space, _WORK + 10), counts2(space, _WORK + 11),
@@ -818,6 +823,11 @@ def _in_cache_lines(rows: int, columns: int) -> Floats:
     return memory[begin : begin + 8 * rows * columns].view(np.float64).reshape(rows, columns)
 
 
+def _odd_lines(places: int) -> int:
+    """Places of at least so many numbers that fill an odd number of lines: patients then do not share a few of the caches."""
+    return 8 * (-(-places // 8) | 1)
+
+
 def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work:
     """Buffers of one thread for blocks of up to `block` patients. `models` are stacked."""
     size = models.size.max(axis=0)
@@ -835,8 +845,8 @@ def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work
     width = block + PADDING
     buffer = 4 * block + PADDING
     return Work(
-        reals=np.zeros((at.REALS + registers + scheduled, width)),
-        integers=np.zeros((at.INTEGERS + nodes + 2 * scheduled, width), dtype=np.int64),
+        reals=np.zeros((at.REALS + registers, width)),
+        integers=np.zeros((at.INTEGERS + nodes, width), dtype=np.int64),
         kept=_in_cache_lines(width, int(size[at.SIZE_RECORDS]) + at.KEPT * store),
         lists=np.zeros((at.LISTS + 2 * nodes, width), dtype=np.uint64),
         queued=np.zeros(2 * nodes, dtype=np.int64),
@@ -846,7 +856,9 @@ def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work
         mark_reals=np.zeros(buffer),
         mark_integers=np.zeros((2, buffer), dtype=np.int64),
         control=np.zeros(at.CONTROLS, dtype=np.int64),
-        attributes=_in_cache_lines(width, 8 * (-(-attributes // 8) | 1)),
+        attributes=_in_cache_lines(width, _odd_lines(attributes)),
+        moments=_in_cache_lines(width, _odd_lines(at.MOMENTS + scheduled)),
+        facts=_in_cache_lines(width, _odd_lines(at.FACTS + 2 * scheduled)).view(np.int64),
         rates=np.zeros((max(channels, 1), cells)),
         months=np.zeros((max(groups, 1), buffer)),
         weights=np.zeros((max(groups, 1), width)),

@@ -77,14 +77,14 @@ def _draw(patient, luck, purpose, entry, firing, k0, k1):
 
 
 @inline
-def _gather_addresses(integers, lists, row, begin, count, entries, patient0):
-    """Lay the address words of the listed patients side by side; the firing is in integers[FIRING]."""
+def _gather_addresses(integers, facts, lists, row, begin, count, entries, patient0):
+    """Lay the address words of the listed patients side by side; the firing is among the facts."""
     for k in range(whole_vectors(count)):
         p = lists[row, begin + k]
         patient = patient0 + p
         entry = np.uint64(integers[entries, p] - 1)
         lists[at.ADDRESS_PATIENT, k] = patient & _LOW
-        lists[at.ADDRESS_OCCURRENCE, k] = occurrence_word(patient >> _SHIFT, entry, np.uint64(integers[at.FIRING, p]))
+        lists[at.ADDRESS_OCCURRENCE, k] = occurrence_word(patient >> _SHIFT, entry, np.uint64(facts[p, at.FIRING]))
 
 
 @inline
@@ -115,7 +115,8 @@ def begin_block(space, first, count):
     `column[a]` is the row of attribute a in `cohort`, or -1 where the attribute starts at `initial[a]` for everybody.
     """
     model = model_of(space)
-    reals = reals2(space, at.A_REALS)
+    moments = reals2(space, at.A_MOMENTS)
+    facts = integers2(space, at.A_FACTS)
     integers = integers2(space, at.A_INTEGERS)
     kept = reals2(space, at.A_KEPT)
     lists = words2(space, at.A_LISTS)
@@ -125,18 +126,15 @@ def begin_block(space, first, count):
     initial = reals1(space, at.A_INITIAL)
     size = model.size
     attributes = reals2(space, at.A_ATTRIBUTES)
-    # Rows of treatments are never written when there is none, and the workspace starts with zeros.
-    treated = size[at.SIZE_LOCAL] * size[at.SIZE_SYSTEMIC] > 1
-    for row in range(at.TEMPORARY):
-        if treated or row == at.NOW or row == at.STAY_BEGAN or row == at.VISIT_BEGAN:
-            for k in range(count):
-                reals[row, k] = 0.0
-    for row in range(at.SCRATCH):
-        if treated or row >= at.FIRED:
-            for k in range(count):
-                integers[row, k] = 0
+    scheduled = size[at.SIZE_SCHEDULED]
     for k in range(count):
-        integers[at.CHANGED, k] = 0
+        for moment in range(at.MOMENTS):
+            moments[k, moment] = 0.0
+        for event in range(scheduled):
+            moments[k, at.MOMENTS + event] = np.nan
+    for k in range(count):
+        for fact in range(at.FACTS + scheduled):
+            facts[k, fact] = 0
     for row in range(at.INTEGERS, at.INTEGERS + size[at.SIZE_NODES]):
         for k in range(count):
             integers[row, k] = 0
@@ -145,12 +143,6 @@ def begin_block(space, first, count):
         for k in range(count):
             kept[k, record + at.KEPT_THRESHOLD] = np.nan
             kept[k, record + at.KEPT_MULTIPLIER] = np.nan
-    origins = at.REALS + size[at.SIZE_REGISTERS]
-    counters = at.INTEGERS + size[at.SIZE_NODES]
-    for event in range(size[at.SIZE_SCHEDULED]):
-        for k in range(count):
-            reals[origins + event, k] = np.nan
-            integers[counters + event, k] = 0
     for k in range(count):
         for a in range(size[at.SIZE_ATTRIBUTES]):
             source = column[a]
@@ -159,27 +151,27 @@ def begin_block(space, first, count):
         queued[node] = 0
     start = size[at.SIZE_START]
     for k in range(count):
-        integers[at.VISIT_CELL, k] = -1
-        integers[at.STATE_NOW, k] = -1
+        facts[k, at.VISIT_CELL] = -1
+        facts[k, at.STATE_NOW] = -1
         lists[at.LISTS + start, k] = k
     queued[start] = count
     return at.OK
 
 
 @inline
-def _close_visit(p, treated, reals, integers, visit_reals, visit_integers, filled):
+def _close_visit(p, treated, moments, facts, visit_reals, visit_integers, filled):
     """Write the open visit of patient p, ending now, unless it has no length; return the number of visits written."""
-    began = reals[at.VISIT_BEGAN, p]
-    now = reals[at.NOW, p]
-    if integers[at.VISIT_CELL, p] >= 0 and now > began:
+    began = moments[p, at.VISIT_BEGAN]
+    now = moments[p, at.NOW]
+    if facts[p, at.VISIT_CELL] >= 0 and now > began:
         visit_reals[at.VISIT_ENTERED, filled] = began
         visit_reals[at.VISIT_LEFT, filled] = now
         if treated:
-            visit_reals[at.VISIT_LOCAL_SINCE, filled] = reals[at.VISIT_LOCAL_START, p]
-            visit_reals[at.VISIT_SYSTEMIC_SINCE, filled] = reals[at.VISIT_SYSTEMIC_START, p]
+            visit_reals[at.VISIT_LOCAL_SINCE, filled] = moments[p, at.VISIT_LOCAL_START]
+            visit_reals[at.VISIT_SYSTEMIC_SINCE, filled] = moments[p, at.VISIT_SYSTEMIC_START]
         visit_integers[at.VISIT_PATIENT, filled] = np.int64(p)
-        visit_integers[at.VISIT_IN_CELL, filled] = integers[at.VISIT_CELL, p]
-        visit_integers[at.VISIT_ENDED_BY, filled] = integers[at.BEST, p]
+        visit_integers[at.VISIT_IN_CELL, filled] = facts[p, at.VISIT_CELL]
+        visit_integers[at.VISIT_ENDED_BY, filled] = facts[p, at.BEST]
         filled += 1
     return filled
 
@@ -202,15 +194,15 @@ def _multipliers(space, model, draw, node, transition, reals, row, count, patien
 
 
 @inline
-def _own_time(clock, p, reals, now, attributes, age):
+def _own_time(clock, p, moments, now, attributes, age):
     """Months on a transition's clock at the start of a stay, for a patient at time `now`."""
     own = 0.0
     if clock == at.CLOCK_MODEL:
         own = now
     elif clock == at.CLOCK_LOCAL:
-        own = now - reals[at.LOCAL_START, p]
+        own = now - moments[p, at.LOCAL_START]
     elif clock == at.CLOCK_SYSTEMIC:
-        own = now - reals[at.SYSTEMIC_START, p]
+        own = now - moments[p, at.SYSTEMIC_START]
     elif clock == at.CLOCK_AGE:
         own = 12.0 * attributes[p, age] + now
     return own
@@ -234,21 +226,21 @@ def _hazard(model, hazard, draw):
 
 
 @inline
-def _slots(model, draw, transition, seen, reals, integers, p):
+def _slots(model, draw, transition, seen, moments, facts, p):
     """Return (effect, after stopping, origin) for the local and the systemic slot; `seen` picks the slots last looked at."""
     back = at.SEEN_LOCAL - at.LOCAL if seen else 0
     back_real = at.SEEN_LOCAL_START - at.LOCAL_START if seen else 0
     local, local_off = active_effect(
-        model.effect_of, transition, 0, integers[at.LOCAL + back, p], integers[at.LOCAL_PREVIOUS + back, p],
-        reals[at.LOCAL_PREVIOUS_START + back_real, p], reals[at.LOCAL_STOP + back_real, p], model.effects, draw,
+        model.effect_of, transition, 0, facts[p, at.LOCAL + back], facts[p, at.LOCAL_PREVIOUS + back],
+        moments[p, at.LOCAL_PREVIOUS_START + back_real], moments[p, at.LOCAL_STOP + back_real], model.effects, draw,
     )  # fmt: skip
     systemic, systemic_off = active_effect(
-        model.effect_of, transition, 1, integers[at.SYSTEMIC + back, p], integers[at.SYSTEMIC_PREVIOUS + back, p],
-        reals[at.SYSTEMIC_PREVIOUS_START + back_real, p], reals[at.SYSTEMIC_STOP + back_real, p], model.effects, draw,
+        model.effect_of, transition, 1, facts[p, at.SYSTEMIC + back], facts[p, at.SYSTEMIC_PREVIOUS + back],
+        moments[p, at.SYSTEMIC_PREVIOUS_START + back_real], moments[p, at.SYSTEMIC_STOP + back_real], model.effects, draw,
     )  # fmt: skip
-    local_origin = reals[at.LOCAL_STOP + back_real, p] if local_off == 1 else reals[at.LOCAL_START + back_real, p]
+    local_origin = moments[p, at.LOCAL_STOP + back_real] if local_off == 1 else moments[p, at.LOCAL_START + back_real]
     systemic_origin = (
-        reals[at.SYSTEMIC_STOP + back_real, p] if systemic_off == 1 else reals[at.SYSTEMIC_START + back_real, p]
+        moments[p, at.SYSTEMIC_STOP + back_real] if systemic_off == 1 else moments[p, at.SYSTEMIC_START + back_real]
     )
     return local, local_off, local_origin, systemic, systemic_off, systemic_origin
 
@@ -288,10 +280,12 @@ def _steps_now(reals, integers, effects, draw, i):
 
 
 @inline
-def _lay_pieces(model, draw, transition, seen, reals, integers, p, i, time, own, left, multiplier):
+def _lay_pieces(
+    model, draw, transition, seen, reals, integers, moments, facts, p, i, time, own, left, multiplier
+):  # fmt: skip
     """Put patient p at place i of the piecewise rows; `seen` picks the treatments last looked at."""
     local, local_off, local_origin, systemic, systemic_off, systemic_origin = _slots(
-        model, draw, transition, seen, reals, integers, p
+        model, draw, transition, seen, moments, facts, p
     )
     integers[at.PIECE_LOCAL, i] = 2 * local + local_off if local >= 0 else np.int64(-1)
     integers[at.PIECE_SYSTEMIC, i] = 2 * systemic + systemic_off if systemic >= 0 else np.int64(-1)
@@ -419,19 +413,19 @@ def _stratum(model, transition, attributes, p):
 
 
 @inline
-def _seen(model, draw, scan, latent, p, reals, attributes):
+def _seen(model, draw, scan, latent, p, moments, attributes):
     """When a latent event takes effect: at the first scan that is due at or after it, and not before now."""
     origin_of = model.scans[scan, at.SCAN_ORIGIN]
     origin = 0.0
     if origin_of >= at.ORIGIN_ATTRIBUTE:
         origin = attributes[p, origin_of - at.ORIGIN_ATTRIBUTE]
     elif origin_of == at.CLOCK_STATE:
-        origin = reals[at.STAY_BEGAN, p]
+        origin = moments[p, at.STAY_BEGAN]
     elif origin_of == at.CLOCK_LOCAL:
-        origin = reals[at.LOCAL_START, p]
+        origin = moments[p, at.LOCAL_START]
     elif origin_of == at.CLOCK_SYSTEMIC:
-        origin = reals[at.SYSTEMIC_START, p]
-    return next_scan(max(latent, reals[at.NOW, p]), origin, model.scans, scan, model.segments, model.numbers, draw)
+        origin = moments[p, at.SYSTEMIC_START]
+    return next_scan(max(latent, moments[p, at.NOW]), origin, model.scans, scan, model.segments, model.numbers, draw)
 
 
 @part("i8(i8,i8,i8,i8,u8,u8,u8,u8,f8)")
@@ -443,6 +437,8 @@ def _fresh_times(space, draw, node, count, patient0, luck, k0, k1, horizon):
     """
     model = model_of(space)
     reals = reals2(space, at.A_REALS)
+    moments = reals2(space, at.A_MOMENTS)
+    facts = integers2(space, at.A_FACTS)
     attributes = reals2(space, at.A_ATTRIBUTES)
     integers = integers2(space, at.A_INTEGERS)
     kept = reals2(space, at.A_KEPT)
@@ -484,11 +480,11 @@ def _fresh_times(space, draw, node, count, patient0, luck, k0, k1, horizon):
             for k in range(count):
                 p = lists[at.LIST, k]
                 reals[_SPEED, k] = 1.0
-                given = integers[at.LOCAL, p] + integers[at.SYSTEMIC, p]
-                if given + integers[at.LOCAL_PREVIOUS, p] + integers[at.SYSTEMIC_PREVIOUS, p] == 0:
+                given = facts[p, at.LOCAL] + facts[p, at.SYSTEMIC]
+                if given + facts[p, at.LOCAL_PREVIOUS] + facts[p, at.SYSTEMIC_PREVIOUS] == 0:
                     continue
                 local, local_off, local_origin, systemic, systemic_off, systemic_origin = _slots(
-                    model, draw, transition, False, reals, integers, p
+                    model, draw, transition, False, moments, facts, p
                 )
                 if local >= 0 or systemic >= 0:
                     affected = True
@@ -512,7 +508,7 @@ def _fresh_times(space, draw, node, count, patient0, luck, k0, k1, horizon):
         if clock != at.CLOCK_STATE:
             age = size[at.SIZE_AGE_ATTRIBUTE]
             for k in range(count):
-                reals[_OWN, k] = _own_time(clock, lists[at.LIST, k], reals, reals[_TIME, k], attributes, age)
+                reals[_OWN, k] = _own_time(clock, lists[at.LIST, k], moments, reals[_TIME, k], attributes, age)
         first_hazard = columns[transition, at.TRANSITION_HAZARD]
         for stratum in range(columns[transition, at.TRANSITION_STRATA]):
             family, p0, p1, cure, offset, knots = _hazard(model, first_hazard + stratum, draw)
@@ -543,7 +539,7 @@ def _fresh_times(space, draw, node, count, patient0, luck, k0, k1, horizon):
                 if _stratum(model, transition, attributes, p) == stratum:
                     own = 0.0 if clock == at.CLOCK_STATE else reals[_OWN, k]
                     _lay_pieces(
-                        model, draw, transition, False, reals, integers, p, chosen, reals[_TIME, k], own,
+                        model, draw, transition, False, reals, integers, moments, facts, p, chosen, reals[_TIME, k], own,
                         reals[_THRESHOLD, k], reals[_MULTIPLIER, k],
                     )  # fmt: skip
                     integers[at.PIECE_AT, chosen] = k
@@ -568,7 +564,7 @@ def _fresh_times(space, draw, node, count, patient0, luck, k0, k1, horizon):
             for k in range(count):
                 if reals[_LATENT, k] < horizon:
                     reals[_LATENT, k] = _seen(
-                        model, draw, scan, reals[_LATENT, k], lists[at.LIST, k], reals, attributes
+                        model, draw, scan, reals[_LATENT, k], lists[at.LIST, k], moments, attributes
                     )
         if _earlier(reals, float(transition - first_transition), count):
             return 1
@@ -603,6 +599,8 @@ def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k
     """
     model = model_of(space)
     reals = reals2(space, at.A_REALS)
+    moments = reals2(space, at.A_MOMENTS)
+    facts = integers2(space, at.A_FACTS)
     attributes = reals2(space, at.A_ATTRIBUTES)
     integers = integers2(space, at.A_INTEGERS)
     kept = reals2(space, at.A_KEPT)
@@ -628,7 +626,7 @@ def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k
             for k in range(looked_at):
                 p = lists[at.LIST, k]
                 lists[at.LOOKED, looked] = p
-                looked += 1 if everyone or (integers[at.CHANGED, p] & depends) != 0 else 0
+                looked += 1 if everyone or (facts[p, at.CHANGED] & depends) != 0 else 0
             if strata > 1:
                 inside = 0
                 for k in range(looked):
@@ -644,20 +642,23 @@ def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k
             solving = 0
             for k in range(looked):
                 p = lists[at.LOOKED, k]
-                now = reals[at.NOW, p]
+                now = moments[p, at.NOW]
                 latent = kept[p, place]
                 multiplier = reals[_MULTIPLIER, k]
                 if multiplier != multiplier:
                     kept[p, place] = multiplier
                     continue
-                fired = (not life) and integers[at.FIRED, p] == place
+                fired = (not life) and facts[p, at.FIRED] == place
                 undrawn = life and kept[p, record + at.KEPT_THRESHOLD] != kept[p, record + at.KEPT_THRESHOLD]
                 moved = False
                 if not fired and not undrawn:
                     if latent <= now:
                         continue
-                    moved = (clock == at.CLOCK_LOCAL and reals[at.LOCAL_START, p] != reals[at.SEEN_LOCAL_START, p]) or (
-                        clock == at.CLOCK_SYSTEMIC and reals[at.SYSTEMIC_START, p] != reals[at.SEEN_SYSTEMIC_START, p]
+                    moved = (
+                        clock == at.CLOCK_LOCAL and moments[p, at.LOCAL_START] != moments[p, at.SEEN_LOCAL_START]
+                    ) or (
+                        clock == at.CLOCK_SYSTEMIC
+                        and moments[p, at.SYSTEMIC_START] != moments[p, at.SEEN_SYSTEMIC_START]
                     )
                 rate = multiplier
                 speed = 1.0
@@ -671,7 +672,7 @@ def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k
                 systemic_origin = 0.0
                 if has_effect:
                     local, local_off, local_origin, systemic, systemic_off, systemic_origin = _slots(
-                        model, draw, transition, False, reals, integers, p
+                        model, draw, transition, False, moments, facts, p
                     )
                     rate1, speed1, end1 = step_at(model.effects, draw, local, local_off, local_origin, now)
                     rate2, speed2, end2 = step_at(model.effects, draw, systemic, systemic_off, systemic_origin, now)
@@ -688,7 +689,7 @@ def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k
                             old_systemic,
                             old_systemic_off,
                             old_systemic_origin,
-                        ) = _slots(model, draw, transition, True, reals, integers, p)
+                        ) = _slots(model, draw, transition, True, moments, facts, p)
                         if (
                             multiplier == kept[p, record + at.KEPT_MULTIPLIER]
                             and local == old_local
@@ -707,7 +708,7 @@ def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k
                 threshold = kept[p, record + at.KEPT_THRESHOLD]
                 since = kept[p, record + at.KEPT_SINCE]
                 if undrawn:
-                    own = _own_time(clock, p, reals, now, attributes, age)
+                    own = _own_time(clock, p, moments, now, attributes, age)
                     since = now
                     threshold = -log_(_draw(patient0 + p, luck, purpose, _ZERO, _ZERO, k0, k1))
                 elif fired:
@@ -717,10 +718,10 @@ def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k
                     entry_number = np.uint64(integers[at.INTEGERS + node, p] - 1)
                     threshold = -log_(_draw(patient0 + p, luck, purpose, entry_number, np.uint64(firings), k0, k1))
                 renewed = np.nan
-                if clock == at.CLOCK_LOCAL and reals[at.LOCAL_START, p] != reals[at.SEEN_LOCAL_START, p]:
-                    renewed = now - reals[at.LOCAL_START, p]
-                if clock == at.CLOCK_SYSTEMIC and reals[at.SYSTEMIC_START, p] != reals[at.SEEN_SYSTEMIC_START, p]:
-                    renewed = now - reals[at.SYSTEMIC_START, p]
+                if clock == at.CLOCK_LOCAL and moments[p, at.LOCAL_START] != moments[p, at.SEEN_LOCAL_START]:
+                    renewed = now - moments[p, at.LOCAL_START]
+                if clock == at.CLOCK_SYSTEMIC and moments[p, at.SYSTEMIC_START] != moments[p, at.SEEN_SYSTEMIC_START]:
+                    renewed = now - moments[p, at.SYSTEMIC_START]
                 kept[p, record + at.KEPT_SINCE] = now
                 kept[p, record + at.KEPT_MULTIPLIER] = multiplier
                 integers[at.SOLVED, solved] = np.int64(p)
@@ -736,7 +737,7 @@ def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k
                 reals[_SINCE, solved] = now
                 if was_stepped and not undrawn:
                     _lay_pieces(
-                        model, draw, transition, True, reals, integers, p, spending, since, own, 0.0,
+                        model, draw, transition, True, reals, integers, moments, facts, p, spending, since, own, 0.0,
                         kept[p, record + at.KEPT_RATE],
                     )  # fmt: skip
                     reals[_PIECE_LIMIT, spending] = now
@@ -787,7 +788,7 @@ def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k
                 for i in range(solved):
                     if reals[_NEW_SPEED, i] != reals[_NEW_SPEED, i]:
                         _lay_pieces(
-                            model, draw, transition, False, reals, integers, integers[at.SOLVED, i], chosen,
+                            model, draw, transition, False, reals, integers, moments, facts, integers[at.SOLVED, i], chosen,
                             reals[_SINCE, i], reals[_OWN, i], reals[_THRESHOLD, i], reals[_RATE, i],
                         )  # fmt: skip
                         integers[at.PIECE_AT, chosen] = i
@@ -806,7 +807,7 @@ def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k
 
 
 @merged
-def _choose_kept(model, draw, node, begins, reals, kept, lists, count, attributes, horizon):
+def _choose_kept(model, draw, node, begins, reals, moments, kept, lists, count, attributes, horizon):
     """Let each listed patient's earliest kept threshold, if it comes before what was found so far, end the stay.
 
     When a stay begins only thresholds for life are kept, and their edges may stand before the one found: of two events
@@ -825,7 +826,7 @@ def _choose_kept(model, draw, node, begins, reals, kept, lists, count, attribute
             for k in range(count):
                 if reals[_LATENT, k] < horizon:
                     reals[_LATENT, k] = _seen(
-                        model, draw, scan, reals[_LATENT, k], lists[at.LIST, k], reals, attributes
+                        model, draw, scan, reals[_LATENT, k], lists[at.LIST, k], moments, attributes
                     )
         number = float(transition - first_transition)
         if begins == 0:
@@ -854,16 +855,16 @@ def _scheduled_times(space, draw, node, begins, count, patient0, luck, k0, k1):
     """
     model = model_of(space)
     reals = reals2(space, at.A_REALS)
-    integers = integers2(space, at.A_INTEGERS)
+    moments = reals2(space, at.A_MOMENTS)
+    facts = integers2(space, at.A_FACTS)
     lists = words2(space, at.A_LISTS)
-    size = model.size
     columns = model.scheduled
     first_scheduled = model.nodes[node, at.NODE_SCHEDULED_FIRST]
     transitions = model.nodes[node, at.NODE_TRANSITION_END] - model.nodes[node, at.NODE_TRANSITION_FIRST]
     for event in range(first_scheduled, model.nodes[node, at.NODE_SCHEDULED_END]):
         origin_clock = columns[event, at.SCHEDULED_ORIGIN]
-        origins = at.REALS + size[at.SIZE_REGISTERS] + event
-        counters = at.INTEGERS + size[at.SIZE_NODES] + event
+        origins = at.MOMENTS + event
+        counters = at.FACTS + event
         program = columns[event, at.SCHEDULED_FIRST_PROGRAM]
         if program >= 0:
             run_program(space, program, draw, at.LIST, 0, count, node, patient0, luck, k0, k1)
@@ -882,13 +883,13 @@ def _scheduled_times(space, draw, node, begins, count, patient0, luck, k0, k1):
             now = reals[_TIME, k]
             origin = 0.0
             if origin_clock == at.CLOCK_STATE:
-                origin = reals[at.STAY_BEGAN, p]
+                origin = moments[p, at.STAY_BEGAN]
             elif origin_clock == at.CLOCK_LOCAL:
-                origin = reals[at.LOCAL_START, p]
+                origin = moments[p, at.LOCAL_START]
             elif origin_clock == at.CLOCK_SYSTEMIC:
-                origin = reals[at.SYSTEMIC_START, p]
-            number = integers[counters, p]
-            if (begins == 1 and origin_clock == at.CLOCK_STATE) or reals[origins, p] != origin:
+                origin = moments[p, at.SYSTEMIC_START]
+            number = facts[p, counters]
+            if (begins == 1 and origin_clock == at.CLOCK_STATE) or moments[p, origins] != origin:
                 number = 0
             first = reals[_WORK, k]
             due = np.inf
@@ -909,8 +910,8 @@ def _scheduled_times(space, draw, node, begins, count, patient0, luck, k0, k1):
                 due = np.inf
             if first != first:
                 due = np.nan
-            integers[counters, p] = number
-            reals[origins, p] = origin
+            facts[p, counters] = number
+            moments[p, origins] = origin
             reals[_LATENT, k] = due
         when = columns[event, at.SCHEDULED_WHEN_PROGRAM]
         if when >= 0:
@@ -929,7 +930,8 @@ def _scheduled_times(space, draw, node, begins, count, patient0, luck, k0, k1):
 def _open_visits(space, node, count):
     """Close the open visit of listed patients whose state, treatment or tag changed, and open the next one."""
     model = model_of(space)
-    reals = reals2(space, at.A_REALS)
+    moments = reals2(space, at.A_MOMENTS)
+    facts = integers2(space, at.A_FACTS)
     attributes = reals2(space, at.A_ATTRIBUTES)
     integers = integers2(space, at.A_INTEGERS)
     lists = words2(space, at.A_LISTS)
@@ -948,7 +950,7 @@ def _open_visits(space, node, count):
     if treated:
         for k in range(count):
             p = lists[at.LIST, k]
-            integers[at.SCRATCH, k] += (integers[at.LOCAL, p] * systemics + integers[at.SYSTEMIC, p]) * tags
+            integers[at.SCRATCH, k] += (facts[p, at.LOCAL] * systemics + facts[p, at.SYSTEMIC]) * tags
     for tag in range(size[at.SIZE_TAG_ATTRIBUTES]):
         tagged = model.tags[tag, 0]
         top = model.tags[tag, 1] - 1
@@ -958,31 +960,31 @@ def _open_visits(space, node, count):
             integers[at.SCRATCH, k] += min(max(level, 0), top) * stride
     for k in range(count):
         p = lists[at.LIST, k]
-        same = integers[at.VISIT_CELL, p] == integers[at.SCRATCH, k]
+        same = facts[p, at.VISIT_CELL] == integers[at.SCRATCH, k]
         if treated:
             same = same and (
-                reals[at.VISIT_LOCAL_START, p] == reals[at.LOCAL_START, p]
-                and reals[at.VISIT_SYSTEMIC_START, p] == reals[at.SYSTEMIC_START, p]
+                moments[p, at.VISIT_LOCAL_START] == moments[p, at.LOCAL_START]
+                and moments[p, at.VISIT_SYSTEMIC_START] == moments[p, at.SYSTEMIC_START]
             )
         if not same:
-            filled = _close_visit(p, treated, reals, integers, visit_reals, visit_integers, filled)
-            integers[at.VISIT_CELL, p] = integers[at.SCRATCH, k]
-            reals[at.VISIT_BEGAN, p] = reals[at.NOW, p]
+            filled = _close_visit(p, treated, moments, facts, visit_reals, visit_integers, filled)
+            facts[p, at.VISIT_CELL] = integers[at.SCRATCH, k]
+            moments[p, at.VISIT_BEGAN] = moments[p, at.NOW]
             if treated:
-                reals[at.VISIT_LOCAL_START, p] = reals[at.LOCAL_START, p]
-                reals[at.VISIT_SYSTEMIC_START, p] = reals[at.SYSTEMIC_START, p]
+                moments[p, at.VISIT_LOCAL_START] = moments[p, at.LOCAL_START]
+                moments[p, at.VISIT_SYSTEMIC_START] = moments[p, at.SYSTEMIC_START]
     control[at.CONTROL_VISITS] = filled
     return at.OK
 
 
 @inline
-def _changed_first(integers, lists, count):
+def _changed_first(facts, lists, count):
     """Put the listed patients for whom something changed first, otherwise in order; return how many they are."""
     changed = 0
     rest = 0
     for k in range(count):
         p = lists[at.LIST, k]
-        if integers[at.CHANGED, p] != 0:
+        if facts[p, at.CHANGED] != 0:
             lists[at.LIST, changed] = p
             changed += 1
         else:
@@ -1012,6 +1014,8 @@ def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon
     """
     model = model_of(space)
     reals = reals2(space, at.A_REALS)
+    moments = reals2(space, at.A_MOMENTS)
+    facts = integers2(space, at.A_FACTS)
     integers = integers2(space, at.A_INTEGERS)
     kept = reals2(space, at.A_KEPT)
     lists = words2(space, at.A_LISTS)
@@ -1027,7 +1031,7 @@ def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon
     edges = nodes[node, at.NODE_EDGE_END] - nodes[node, at.NODE_EDGE_FIRST]
     changed = count
     if begins == 0:
-        changed = _changed_first(integers, lists, count)
+        changed = _changed_first(facts, lists, count)
     _open_visits(space, node, changed)
     if begins == 1:
         entries = at.INTEGERS + node
@@ -1037,8 +1041,8 @@ def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon
             entry_number = integers[entries, p] + 1
             integers[entries, p] = entry_number
             most = max(most, entry_number)
-            integers[at.STATE_NOW, p] = node
-            reals[at.STAY_BEGAN, p] = reals[at.NOW, p]
+            facts[p, at.STATE_NOW] = node
+            moments[p, at.STAY_BEGAN] = moments[p, at.NOW]
         if most > at.MOST_ENTRIES:
             for k in range(count):
                 if integers[entries, lists[at.LIST, k]] > at.MOST_ENTRIES:
@@ -1046,19 +1050,19 @@ def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon
             return at.ERROR_ENTRIES
         if can_stay:
             for k in range(count):
-                integers[at.FIRED, lists[at.LIST, k]] = -1
-        firings = at.INTEGERS + size[at.SIZE_NODES] + size[at.SIZE_SCHEDULED]
+                facts[lists[at.LIST, k], at.FIRED] = -1
+        firings = at.FACTS + size[at.SIZE_SCHEDULED]
         for event in range(first_scheduled, end_scheduled):
             for k in range(count):
-                integers[firings + event, lists[at.LIST, k]] = 0
+                facts[lists[at.LIST, k], firings + event] = 0
     for k in range(count):
         p = lists[at.LIST, k]
-        reals[_TIME, k] = reals[at.NOW, p]
+        reals[_TIME, k] = moments[p, at.NOW]
         reals[_BEST, k] = horizon
-        integers[at.FIRING, p] = 0
+        facts[p, at.FIRING] = 0
         reals[_CHOICE, k] = edges
     if begins == 1:
-        _gather_addresses(integers, lists, at.LIST, 0, count, at.INTEGERS + node, patient0)
+        _gather_addresses(integers, facts, lists, at.LIST, 0, count, at.INTEGERS + node, patient0)
         bad = _fresh_times(space, draw, node, count, patient0, luck, k0, k1, horizon)
         if bad == 1:
             return _not_a_number(reals, lists, count, control)
@@ -1067,7 +1071,7 @@ def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon
         if patient >= 0:
             control[at.CONTROL_ERROR_PATIENT] = patient
             return at.ERROR_FIRINGS
-        if _choose_kept(model, draw, node, begins, reals, kept, lists, count, attributes, horizon) == 1:
+        if _choose_kept(model, draw, node, begins, reals, moments, kept, lists, count, attributes, horizon) == 1:
             return _not_a_number(reals, lists, count, control)
     if end_scheduled > first_scheduled:
         bad = _scheduled_times(space, draw, node, begins, count, patient0, luck, k0, k1)
@@ -1076,48 +1080,48 @@ def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon
     if can_stay and size[at.SIZE_LOCAL] * size[at.SIZE_SYSTEMIC] > 1:
         for k in range(changed):
             p = lists[at.LIST, k]
-            if integers[at.CHANGED, p] & (at.CHANGED_LOCAL | at.CHANGED_SYSTEMIC) == 0:
+            if facts[p, at.CHANGED] & (at.CHANGED_LOCAL | at.CHANGED_SYSTEMIC) == 0:
                 continue
-            reals[at.SEEN_LOCAL_START, p] = reals[at.LOCAL_START, p]
-            reals[at.SEEN_SYSTEMIC_START, p] = reals[at.SYSTEMIC_START, p]
-            reals[at.SEEN_LOCAL_STOP, p] = reals[at.LOCAL_STOP, p]
-            reals[at.SEEN_SYSTEMIC_STOP, p] = reals[at.SYSTEMIC_STOP, p]
-            reals[at.SEEN_LOCAL_PREVIOUS_START, p] = reals[at.LOCAL_PREVIOUS_START, p]
-            reals[at.SEEN_SYSTEMIC_PREVIOUS_START, p] = reals[at.SYSTEMIC_PREVIOUS_START, p]
-            integers[at.SEEN_LOCAL, p] = integers[at.LOCAL, p]
-            integers[at.SEEN_SYSTEMIC, p] = integers[at.SYSTEMIC, p]
-            integers[at.SEEN_LOCAL_PREVIOUS, p] = integers[at.LOCAL_PREVIOUS, p]
-            integers[at.SEEN_SYSTEMIC_PREVIOUS, p] = integers[at.SYSTEMIC_PREVIOUS, p]
+            moments[p, at.SEEN_LOCAL_START] = moments[p, at.LOCAL_START]
+            moments[p, at.SEEN_SYSTEMIC_START] = moments[p, at.SYSTEMIC_START]
+            moments[p, at.SEEN_LOCAL_STOP] = moments[p, at.LOCAL_STOP]
+            moments[p, at.SEEN_SYSTEMIC_STOP] = moments[p, at.SYSTEMIC_STOP]
+            moments[p, at.SEEN_LOCAL_PREVIOUS_START] = moments[p, at.LOCAL_PREVIOUS_START]
+            moments[p, at.SEEN_SYSTEMIC_PREVIOUS_START] = moments[p, at.SYSTEMIC_PREVIOUS_START]
+            facts[p, at.SEEN_LOCAL] = facts[p, at.LOCAL]
+            facts[p, at.SEEN_SYSTEMIC] = facts[p, at.SYSTEMIC]
+            facts[p, at.SEEN_LOCAL_PREVIOUS] = facts[p, at.LOCAL_PREVIOUS]
+            facts[p, at.SEEN_SYSTEMIC_PREVIOUS] = facts[p, at.SYSTEMIC_PREVIOUS]
     first_edge = nodes[node, at.NODE_EDGE_FIRST]
     transitions = end_transition - first_transition
     for k in range(count):
         p = lists[at.LIST, k]
         choice = int(reals[_CHOICE, k])
         integers[at.CHOICE, k] = choice
-        integers[at.BEST, p] = first_edge + choice
-        reals[at.NOW, p] = reals[_BEST, k]
+        facts[p, at.BEST] = first_edge + choice
+        moments[p, at.NOW] = reals[_BEST, k]
     if size[at.SIZE_REPEATS] == 1:
         most_events = 0
         most_instants = 0
         for k in range(count):
             p = lists[at.LIST, k]
-            events = integers[at.EVENTS, p] + (1 if integers[at.CHOICE, k] < edges else 0)
-            instants = 0 if reals[_BEST, k] > reals[_TIME, k] else integers[at.INSTANTS, p] + 1
-            integers[at.EVENTS, p] = events
-            integers[at.INSTANTS, p] = instants
+            events = facts[p, at.EVENTS] + (1 if integers[at.CHOICE, k] < edges else 0)
+            instants = 0 if reals[_BEST, k] > reals[_TIME, k] else facts[p, at.INSTANTS] + 1
+            facts[p, at.EVENTS] = events
+            facts[p, at.INSTANTS] = instants
             most_events = max(most_events, events)
             most_instants = max(most_instants, instants)
         if most_events > at.MOST_EVENTS or most_instants > at.MOST_INSTANTS:
             for k in range(count):
                 p = lists[at.LIST, k]
-                if integers[at.EVENTS, p] > at.MOST_EVENTS or integers[at.INSTANTS, p] > at.MOST_INSTANTS:
+                if facts[p, at.EVENTS] > at.MOST_EVENTS or facts[p, at.INSTANTS] > at.MOST_INSTANTS:
                     control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
             return at.ERROR_EVENTS if most_events > at.MOST_EVENTS else at.ERROR_INSTANTS
     if can_stay:
         for k in range(changed):
-            integers[at.CHANGED, lists[at.LIST, k]] = 0
+            facts[lists[at.LIST, k], at.CHANGED] = 0
     if can_stay or end_scheduled > first_scheduled:
-        counters = at.INTEGERS + size[at.SIZE_NODES]
+        counters = at.FACTS
         for k in range(count):
             p = lists[at.LIST, k]
             choice = integers[at.CHOICE, k]
@@ -1125,21 +1129,21 @@ def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon
                 if can_stay:
                     transition = first_transition + choice
                     place = model.transitions[transition, at.TRANSITION_STORE]
-                    integers[at.FIRED, p] = place
-                    integers[at.CHANGED, p] |= model.transitions[transition, at.TRANSITION_FIRES]
+                    facts[p, at.FIRED] = place
+                    facts[p, at.CHANGED] |= model.transitions[transition, at.TRANSITION_FIRES]
                     if model.transitions[transition, at.TRANSITION_LIFE] < 0:
                         record = size[at.SIZE_RECORDS] + at.KEPT * place
                         firings = kept[p, record + at.KEPT_FIRINGS]
-                        integers[at.FIRING, p] = int(firings)
+                        facts[p, at.FIRING] = int(firings)
                         kept[p, record + at.KEPT_FIRINGS] = firings + 1.0
             elif choice < edges:
                 event = first_scheduled + choice - transitions
-                number = integers[counters + event, p]
-                integers[counters + event, p] = number + 1
-                integers[at.FIRED, p] = -1
-                number = integers[counters + size[at.SIZE_SCHEDULED] + event, p]
-                integers[counters + size[at.SIZE_SCHEDULED] + event, p] = number + 1
-                integers[at.FIRING, p] = number
+                number = facts[p, counters + event]
+                facts[p, counters + event] = number + 1
+                facts[p, at.FIRED] = -1
+                number = facts[p, counters + size[at.SIZE_SCHEDULED] + event]
+                facts[p, counters + size[at.SIZE_SCHEDULED] + event] = number + 1
+                facts[p, at.FIRING] = number
                 if number >= at.MOST_FIRINGS and model.edges[first_edge + choice, at.EDGE_USES_LUCK] == 1:
                     control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
                     return at.ERROR_FIRINGS
@@ -1151,6 +1155,7 @@ def _take_chance(space, draw, node, count, patient0, luck, k0, k1):
     """Draw a branch for each listed patient: the first whose cumulative weight exceeds u x total; the last takes the rest."""
     model = model_of(space)
     reals = reals2(space, at.A_REALS)
+    facts = integers2(space, at.A_FACTS)
     integers = integers2(space, at.A_INTEGERS)
     lists = words2(space, at.A_LISTS)
     control = integers1(space, at.A_CONTROL)
@@ -1174,7 +1179,7 @@ def _take_chance(space, draw, node, count, patient0, luck, k0, k1):
             if not (reals[total, k] > 0.0 and reals[total, k] < np.inf and reals[_OTHER, k] >= 0.0):
                 control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.LIST, k])
                 return at.ERROR_WEIGHTS
-    _gather_addresses(integers, lists, at.LIST, 0, count, entries, patient0)
+    _gather_addresses(integers, facts, lists, at.LIST, 0, count, entries, patient0)
     for k in range(filled):
         reals[_WORK, k] = uniform(lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1)
         integers[at.CHOICE, k] = 0
@@ -1205,7 +1210,8 @@ def _follow_edges(space, node, draw, count, patient0, luck, k0, k1):
     """
     model = model_of(space)
     groups = integers1(space, at.A_GROUPS)
-    reals = reals2(space, at.A_REALS)
+    moments = reals2(space, at.A_MOMENTS)
+    facts = integers2(space, at.A_FACTS)
     integers = integers2(space, at.A_INTEGERS)
     lists = words2(space, at.A_LISTS)
     queued = integers1(space, at.A_QUEUED)
@@ -1247,8 +1253,8 @@ def _follow_edges(space, node, draw, count, patient0, luck, k0, k1):
     visits = control[at.CONTROL_VISITS]
     for k in range(begin, count):
         p = lists[at.GROUPED, k]
-        integers[at.BEST, p] = at.ENDED_BY_HORIZON
-        visits = _close_visit(p, treated, reals, integers, visit_reals, visit_integers, visits)
+        facts[p, at.BEST] = at.ENDED_BY_HORIZON
+        visits = _close_visit(p, treated, moments, facts, visit_reals, visit_integers, visits)
     begin = 0
     for local_edge in range(edges):
         end = groups[local_edge]
@@ -1261,7 +1267,7 @@ def _follow_edges(space, node, draw, count, patient0, luck, k0, k1):
         if mark >= 0:
             for k in range(number):
                 p = lists[at.GROUPED, begin + k]
-                mark_reals[marks + k] = reals[at.NOW, p]
+                mark_reals[marks + k] = moments[p, at.NOW]
                 mark_integers[at.MARK_PATIENT, marks + k] = np.int64(p)
                 mark_integers[at.MARK_NAME, marks + k] = mark
             marks += number
@@ -1272,7 +1278,7 @@ def _follow_edges(space, node, draw, count, patient0, luck, k0, k1):
                 control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.GROUPED, begin + wrong])
                 return at.ERROR_NAN
             for k in range(number):
-                integers[at.CHANGED, lists[at.GROUPED, begin + k]] |= model.edges[edge, at.EDGE_CHANGES]
+                facts[lists[at.GROUPED, begin + k], at.CHANGED] |= model.edges[edge, at.EDGE_CHANGES]
         for slot in range(2):
             treatment = model.edges[edge, at.EDGE_LOCAL + slot]
             if treatment < 0:
@@ -1280,37 +1286,37 @@ def _follow_edges(space, node, draw, count, patient0, luck, k0, k1):
             restart = model.edges[edge, at.EDGE_RESTART] == 1
             for k in range(number):
                 p = lists[at.GROUPED, begin + k]
-                current = integers[at.LOCAL + slot, p]
+                current = facts[p, at.LOCAL + slot]
                 if current == treatment and not restart:
                     continue
                 if current > 0:
-                    integers[at.LOCAL_PREVIOUS + slot, p] = current
-                    reals[at.LOCAL_PREVIOUS_START + slot, p] = reals[at.LOCAL_START + slot, p]
-                    reals[at.LOCAL_STOP + slot, p] = reals[at.NOW, p]
-                integers[at.LOCAL + slot, p] = treatment
-                integers[at.CHANGED, p] |= at.CHANGED_LOCAL << slot
+                    facts[p, at.LOCAL_PREVIOUS + slot] = current
+                    moments[p, at.LOCAL_PREVIOUS_START + slot] = moments[p, at.LOCAL_START + slot]
+                    moments[p, at.LOCAL_STOP + slot] = moments[p, at.NOW]
+                facts[p, at.LOCAL + slot] = treatment
+                facts[p, at.CHANGED] |= at.CHANGED_LOCAL << slot
                 if current != treatment:
                     # Counters belong to the treatment, also when one replaces another at one time.
                     for event in range(size[at.SIZE_SCHEDULED]):
                         if model.scheduled[event, at.SCHEDULED_ORIGIN] == at.CLOCK_LOCAL + slot:
-                            reals[at.REALS + size[at.SIZE_REGISTERS] + event, p] = np.nan
-                reals[at.LOCAL_START + slot, p] = reals[at.NOW, p]
+                            moments[p, at.MOMENTS + event] = np.nan
+                moments[p, at.LOCAL_START + slot] = moments[p, at.NOW]
         target = model.edges[edge, at.EDGE_DESTINATION]
         if target < 0:
             staying = at.LISTS + size[at.SIZE_NODES]
             for k in range(number):
                 p = lists[at.GROUPED, begin + k]
-                state = integers[at.STATE_NOW, p]
+                state = facts[p, at.STATE_NOW]
                 lists[staying + state, queued[size[at.SIZE_NODES] + state]] = p
                 queued[size[at.SIZE_NODES] + state] += 1
         elif nodes[target, at.NODE_KIND] == at.END:
             name = nodes[target, at.NODE_MARK]
             for k in range(number):
                 p = lists[at.GROUPED, begin + k]
-                mark_reals[marks + k] = reals[at.NOW, p]
+                mark_reals[marks + k] = moments[p, at.NOW]
                 mark_integers[at.MARK_PATIENT, marks + k] = np.int64(p)
                 mark_integers[at.MARK_NAME, marks + k] = name
-                visits = _close_visit(p, treated, reals, integers, visit_reals, visit_integers, visits)
+                visits = _close_visit(p, treated, moments, facts, visit_reals, visit_integers, visits)
             marks += number
         else:
             place = queued[target]
@@ -1332,6 +1338,7 @@ def advance(space, draw, horizon, patient0, luck, k0, k1):
     """
     model = model_of(space)
     reals = reals2(space, at.A_REALS)
+    facts = integers2(space, at.A_FACTS)
     integers = integers2(space, at.A_INTEGERS)
     lists = words2(space, at.A_LISTS)
     queued = integers1(space, at.A_QUEUED)
@@ -1377,12 +1384,12 @@ def advance(space, draw, horizon, patient0, luck, k0, k1):
                     for k in range(count):
                         p = lists[at.LIST, k]
                         integers[entries, p] += 1
-                        integers[at.INSTANTS, p] += 1
-                        integers[at.FIRING, p] = 0
-                        if integers[entries, p] > at.MOST_ENTRIES or integers[at.INSTANTS, p] > at.MOST_INSTANTS:
+                        facts[p, at.INSTANTS] += 1
+                        facts[p, at.FIRING] = 0
+                        if integers[entries, p] > at.MOST_ENTRIES or facts[p, at.INSTANTS] > at.MOST_INSTANTS:
                             control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
                             status = at.ERROR_ENTRIES
-                            if integers[at.INSTANTS, p] > at.MOST_INSTANTS:
+                            if facts[p, at.INSTANTS] > at.MOST_INSTANTS:
                                 status = at.ERROR_INSTANTS
                     if status == at.OK:
                         if kind == at.CHANCE:

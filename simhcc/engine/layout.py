@@ -82,9 +82,11 @@ class Model(NamedTuple):
     A_MARK_INTEGERS,
     A_CONTROL,
     A_ATTRIBUTES,
-) = range(15, 27)
-A_COHORT, A_COLUMN, A_INITIAL = range(27, 30)
-ARRAYS = 30
+    A_MOMENTS,
+    A_FACTS,
+) = range(15, 29)
+A_COHORT, A_COLUMN, A_INITIAL = range(29, 32)
+ARRAYS = 32
 """arrays that the kernel needs"""
 
 # Kinds of node.
@@ -287,7 +289,7 @@ ERROR_WORDS = {
 # What LOAD_BUILTIN reads.
 BUILTIN_MONTHS, BUILTIN_MONTHS_IN_STATE, BUILTIN_MONTHS_ON_LOCAL, BUILTIN_MONTHS_ON_SYSTEMIC = range(4)
 
-# Rows of the workspace of reals, each one value per patient of the block.
+# Columns of the moments, patient by patient: months since entry.
 NOW = 0
 STAY_BEGAN = 1
 LOCAL_START = 2
@@ -306,10 +308,14 @@ SEEN_SYSTEMIC_PREVIOUS_START = 13
 VISIT_BEGAN = 14
 VISIT_LOCAL_START = 15
 VISIT_SYSTEMIC_START = 16
-TEMPORARY = 17
+MOMENTS = 17
+"""columns before the origins of scheduled events"""
+
+# Rows of the workspace of reals, each with one value for every place of a list.
+TEMPORARY = 0
 TEMPORARIES = 39
 REALS = TEMPORARY + TEMPORARIES
-"""rows before the registers and the origins of scheduled events; attributes lie patient by patient in an array of their own"""
+"""rows before the registers"""
 
 # Kept thresholds lie patient by patient: first the time of each, side by side, then a record of KEPT places for each, which
 # is one line of the processor's caches.
@@ -325,7 +331,7 @@ CHANGED_SYSTEMIC = 2
 CHANGED_FIRED_BIT, CHANGED_FIRED_BITS = 2, 20
 CHANGED_ATTRIBUTE_BIT, CHANGED_ATTRIBUTE_BITS = 22, 41
 
-# Rows of the workspace of integers.
+# Columns of the facts, patient by patient.
 LOCAL = 0
 SYSTEMIC = 1
 LOCAL_PREVIOUS = 2
@@ -343,21 +349,25 @@ INSTANTS = 11
 EVENTS = 12
 VISIT_CELL = 13
 BEST = 14
-SCRATCH = 15
-CHOICE = 16
-CHANGED = 17
+CHANGED = 15
 """what times may depend on and has changed since they were last solved: see CHANGED_*"""
-SOLVED = 18
+FACTS = 16
+"""columns before, for each scheduled event, its counter, and after those its firings in the running stay"""
+
+# Rows of the workspace of integers, each with one value for every place of a list.
+SCRATCH = 0
+CHOICE = 1
+SOLVED = 2
 """patients whose times are solved together"""
-PIECE_OF = 19
+PIECE_OF = 3
 """of those who go from piece to piece of an effect: their place in the list that was handed over"""
-PIECE_LOCAL = 20
-PIECE_SYSTEMIC = 21
+PIECE_LOCAL = 4
+PIECE_SYSTEMIC = 5
 """twice the effect, plus 1 where its steps after stopping apply; -1 for none"""
-PIECE_LAST = 22
-PIECE_AT = 23
-INTEGERS = 24
-"""rows before the entry counts by node, and for each scheduled event its counter and its firings in the running stay"""
+PIECE_LAST = 6
+PIECE_AT = 7
+INTEGERS = 8
+"""rows before the entry counts by node, which have one value for every patient"""
 
 # Rows of the lists of patients, before the queues (entering by node, then staying by node).
 LIST = 0

@@ -42,6 +42,8 @@ def run_program(space, program, draw, row, begin, count, node, patient0, luck, k
     numbers = reals2(space, at.A_NUMBERS)
     reals = reals2(space, at.A_REALS)
     attributes = reals2(space, at.A_ATTRIBUTES)
+    moments = reals2(space, at.A_MOMENTS)
+    facts = integers2(space, at.A_FACTS)
     integers = integers2(space, at.A_INTEGERS)
     lists = words2(space, at.A_LISTS)
     wrong = np.int64(-1)
@@ -69,7 +71,7 @@ def run_program(space, program, draw, row, begin, count, node, patient0, luck, k
                 reals[to, k] = attributes[lists[row, first + k], x]
         elif operation == at.LOAD_BUILTIN:
             for k in range(spread):
-                reals[to, k] = reals[at.NOW, lists[row, first + k]]
+                reals[to, k] = moments[lists[row, first + k], at.NOW]
             if x != at.BUILTIN_MONTHS:
                 since = at.STAY_BEGAN
                 if x == at.BUILTIN_MONTHS_ON_LOCAL:
@@ -77,11 +79,11 @@ def run_program(space, program, draw, row, begin, count, node, patient0, luck, k
                 elif x == at.BUILTIN_MONTHS_ON_SYSTEMIC:
                     since = at.SYSTEMIC_START
                 for k in range(spread):
-                    reals[to, k] = reals[to, k] - reals[since, lists[row, first + k]]
+                    reals[to, k] = reals[to, k] - moments[lists[row, first + k], since]
         elif operation == at.LOAD_RECEIVING:
             slot = at.LOCAL + x
             for k in range(spread):
-                reals[to, k] = 1.0 if integers[slot, lists[row, first + k]] == y else 0.0
+                reals[to, k] = 1.0 if facts[lists[row, first + k], slot] == y else 0.0
         elif operation == at.LOAD_UNIFORM:
             purpose = np.uint64(x)
             entries = at.INTEGERS + node
@@ -92,7 +94,7 @@ def run_program(space, program, draw, row, begin, count, node, patient0, luck, k
                 entry = np.uint64(integers[entries, p] - 1)
                 lists[at.ADDRESS_PATIENT, k] = patient & np.uint64(0xFFFFFFFF)
                 lists[at.ADDRESS_OCCURRENCE, k] = occurrence_word(
-                    patient >> np.uint64(32), entry, np.uint64(integers[at.FIRING, p])
+                    patient >> np.uint64(32), entry, np.uint64(facts[p, at.FIRING])
                 )
             for k in range(filled):
                 reals[to, k] = uniform(

@@ -448,12 +448,12 @@ def absorb(space, draw, first, strategy, row):  # type: ignore[no-untyped-def]
             work.ended[p] = time
             work.died[p] = 1
         # A mark may be an endpoint and start its clock: an event at the origin itself counts only if it came before.
-        for place in range(rewards.endpoint_first[mark], rewards.endpoint_first[mark + 1]):
-            endpoint = rewards.endpoint_of[place]
+        for entry in range(rewards.endpoint_first[mark], rewards.endpoint_first[mark + 1]):
+            endpoint = rewards.endpoint_of[entry]
             if time >= work.origins[p, endpoint] and time < work.reached[p, endpoint]:
                 work.reached[p, endpoint] = time
-        for place in range(rewards.origin_first[mark], rewards.origin_first[mark + 1]):
-            endpoint = rewards.origin_of[place]
+        for entry in range(rewards.origin_first[mark], rewards.origin_first[mark + 1]):
+            endpoint = rewards.origin_of[entry]
             if work.origins[p, endpoint] == np.inf:
                 work.origins[p, endpoint] = time
         weighted = np.int64(-1)

@@ -530,3 +530,30 @@ def _with_formulas(graph: Pathway) -> Pathway:
         else:
             nodes.append(node)
     return replace(graph, nodes=tuple(nodes))
+
+
+class FromTheStart(np.ndarray):
+    """An array that refuses to count from its end: what compiled parts must never do (`engine.compiled.link`)."""
+
+    def _look(self, where: Any) -> None:
+        for one in where if isinstance(where, tuple) else (where,):
+            if not isinstance(one, slice) and int(one) < 0:
+                raise IndexError(f"place {where} is counted from the end")
+
+    def __getitem__(self, where: Any) -> Any:
+        self._look(where)
+        return super().__getitem__(where)
+
+    def __setitem__(self, where: Any, value: Any) -> None:
+        self._look(where)
+        super().__setitem__(where, value)
+
+
+def digest_from_the_start(patients: int) -> dict[str, str]:
+    """`digest` with arrays that refuse to count from their end; only without compilation."""
+    plain = outcomes.directory
+    outcomes.directory = lambda arrays: [array.view(FromTheStart) for array in plain(arrays)]
+    try:
+        return digest(patients)
+    finally:
+        outcomes.directory = plain

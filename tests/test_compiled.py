@@ -341,3 +341,24 @@ def test_a_compilation_that_fails_is_not_taken_for_done(monkeypatch, tmp_path):
         raise ZeroDivisionError
     assert not list(tmp_path.glob("*.done"))
     assert filelock.FileLock(tmp_path / "compile.lock").acquire(timeout=1.0)
+
+
+# -- indices ----------------------------------------------------------------------------------------------------------
+
+
+def test_parts_never_count_from_the_end_of_an_array():
+    # They are compiled without Numba's support for it, so a negative index would read what lies before the array.
+    code = (
+        "import json, engine_tools\n"
+        "import numpy as np\n"
+        "with np.errstate(all='ignore'):\n"
+        "    print(json.dumps([engine_tools.digest_from_the_start(40), engine_tools.digest(40)]))"
+    )
+    strict, plain = json.loads(_run(code, NUMBA_DISABLE_JIT="1"))
+    assert strict == plain
+
+
+def test_functions_of_others_still_count_from_the_end():
+    compiled.link()
+    last = numba.njit(lambda values, place: values[place])
+    assert last(np.array([1.0, 2.0, 3.0]), -1) == 3.0

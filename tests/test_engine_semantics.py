@@ -13,10 +13,13 @@ from engine_tools import (
     DEAD,
     NEVER,
     PLAIN,
+    all_tables,
     clinic,
     clinic_cohort,
+    differing,
     dying,
     endings,
+    evaluation,
     kernel_histories,
     marks_of,
     months_in,
@@ -54,6 +57,7 @@ from simhcc.graph import (
     Effect,
     Hazard,
     Pathway,
+    RateReward,
     Row,
     ScanSchedule,
     Scheduled,
@@ -62,6 +66,8 @@ from simhcc.graph import (
     Treatment,
     exponential,
 )
+from simhcc.model import as_values
+from simhcc.simulation import simulate
 
 PATIENTS = 200
 NOBODY = Transition(name="nobody", to="dead", hazard=NEVER)
@@ -907,6 +913,56 @@ def test_updates_can_exchange_two_attributes_through_a_third() -> None:
     assert times(
         same_as_oracle(pathway(only("a", NOBODY, edge, out), DEAD, attributes=attributes), patients=1, horizon=50.0)
     ) == [21.0]
+
+
+def test_an_attribute_that_nobody_sets_is_a_number_whoever_brings_it() -> None:
+    # Left to its initial value it is folded into the formulas; a cohort that brings the same value is looked up.
+    kept, x = attribute("kept"), attribute("x")
+    chosen = where((kept > 1.0) & (x < 0.5), 0.3, where(kept == 2.0, 0.1 * kept, x))
+    graph = pathway(
+        only(
+            "a",
+            dying(0.02, log_multiplier=log(0.5 + chosen)),
+            Scheduled(name="visit", to="d", first=6.0 * kept, period=3.0, when=(kept > 1.0) | (x > 2.0)),
+        ),
+        Decision(
+            name="d",
+            actions={"on": Edge(to="STAY", updates={"x": x + kept, "y": x * kept}), "off": Edge(to="STAY")},
+            default=(Row(do="off", when=(kept < 1.0) & (x > 0.0)), Row(do="on")),
+        ),
+        DEAD,
+        attributes=(
+            Attribute(name="kept", initial=2.0),
+            Attribute(name="x", initial=0.1),
+            Attribute(name="y", initial=0.0),
+        ),
+    )
+    rewards = (RateReward(channel="ly", rate=1.0),)
+    question = evaluation(graph, rewards=rewards)
+    folded = simulate(question, as_values({}), patients=300)
+    brought = simulate(question, as_values({}), {"kept": np.full(300, 2.0)}, patients=300)
+    assert differing(all_tables(folded), all_tables(brought)) == []
+    same_as_oracle(graph, patients=20, horizon=60.0)
+
+
+def test_what_an_update_stored_is_what_later_updates_of_the_edge_read() -> None:
+    x, y = attribute("x"), attribute("y")
+    # z uses twice the old x, which y stored, and the new x; a number that was stored goes into later formulas.
+    edge = Scheduled(
+        name="edge",
+        to="STAY",
+        first=1.0,
+        updates={"y": 2.0 * x, "x": x + 5.0, "z": 2.0 * attribute("w") + y + x, "w": 3.0, "v": attribute("w") + 1.0},
+    )
+    out = Scheduled(name="out", to="dead", first=attribute("z") + 100.0 * attribute("v"), when=attribute("v") > 0.0)
+    attributes = tuple(
+        Attribute(name=name, initial=value) for name, value in zip("vwxyz", (0, 7, 1, 0, 0), strict=True)
+    )
+    (life,) = same_as_oracle(
+        pathway(only("a", NOBODY, edge, out), DEAD, attributes=attributes), patients=1, horizon=1e3
+    )
+    # z = 14 + 2 + 6, v = 4.
+    assert times([life]) == [422.0]
 
 
 def test_a_mark_comes_before_the_mark_of_the_end_it_leads_to() -> None:

@@ -19,8 +19,10 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -228,23 +230,74 @@ def set_up(extra: str, lowest: bool = False) -> Path:
     return folder
 
 
-def call(command: list[str]) -> int:
-    """Run one command in the repository's folder and return its exit code."""
+def announce(command: list[str]) -> None:
+    """Say which command's output follows."""
     say("$ " + " ".join(Path(part).stem if i == 0 else part for i, part in enumerate(command)))
-    code = subprocess.call(command, cwd=ROOT)
-    # A child ended by a signal has a negative code, which a shell reports as 128 + signal.
+
+
+def exit_code(code: int) -> int:
+    """A child ended by a signal has a negative code, which a shell reports as 128 + signal."""
     return 128 - code if code < 0 else code
 
 
+def call(command: list[str]) -> int:
+    """Run one command in the repository's folder and return its exit code."""
+    announce(command)
+    return exit_code(subprocess.call(command, cwd=ROOT))
+
+
+class Behind:
+    """A command that runs while others show their output; its own is kept until its turn comes."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.command = command
+        self.output, self.errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 (see `stop`)
+        # Tables are as wide as the terminal, which the child does not see.
+        environment = dict(os.environ, COLUMNS=str(shutil.get_terminal_size().columns))
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=self.output, stderr=self.errors, env=environment)
+
+    def finish(self) -> int:
+        """Wait for its end, show what it printed and return its exit code."""
+        announce(self.command)
+        code = self.process.wait()
+        for kept, stream in ((self.errors, sys.stderr), (self.output, sys.stdout)):
+            kept.seek(0)
+            stream.flush()
+            shutil.copyfileobj(kept, stream.buffer)
+            stream.flush()
+        return exit_code(code)
+
+    def stop(self) -> None:
+        """End it if it still runs."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+        self.output.close()
+        self.errors.close()
+
+
 def run(folder: Path, arguments: list[str]) -> int:
-    """Run `simhcc run` on each scenario named first in `arguments` (default: all three settings)."""
+    """Run `simhcc run` on each scenario named first in `arguments` (default: all three settings).
+
+    They run side by side, for much of a run keeps one core busy, and show their output one after another; unless they are
+    to write to one folder. The first that fails ends the others.
+    """
     first_option = next((i for i, text in enumerate(arguments) if text.startswith("-")), len(arguments))
-    scenarios = arguments[:first_option] or list(SETTINGS)
-    for scenario in scenarios:
-        code = call([str(program(folder, "simhcc")), "run", scenario, *arguments[first_option:]])
-        if code != 0:
-            return code
-    return 0
+    scenarios, options = arguments[:first_option] or list(SETTINGS), arguments[first_option:]
+    commands = [[str(program(folder, "simhcc")), "run", scenario, *options] for scenario in scenarios]
+    together = not any(option.split("=")[0] == "--out" for option in options)
+    behind: list[Behind] = []
+    try:
+        behind = [Behind(command) for command in commands[1:]] if together else []
+        code = call(commands[0])
+        for place, command in enumerate(commands[1:]):
+            if code != 0:
+                break
+            code = behind[place].finish() if together else call(command)
+        return code
+    finally:
+        for one in behind:
+            one.stop()
 
 
 def test(folder: Path, arguments: list[str]) -> int:

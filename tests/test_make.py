@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import runpy
 import subprocess
 import sys
@@ -172,16 +173,52 @@ def test_every_dependency_has_a_lower_bound(make: ModuleType) -> None:
     assert len(make.lowest_versions()) == len(requirements)
 
 
-def test_run_takes_all_settings_and_passes_options_on(make: ModuleType, calls: list[list[str]], tmp_path: Path) -> None:
-    assert make.run(tmp_path, ["--iterations", "10"]) == 0
-    assert calls == [["run", s, "--iterations", "10"] for s in ("resectable", "intermediate", "advanced")]
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A folder whose `simhcc` prints its arguments, waits as long as --seed says, and fails for what is named so."""
+    if os.name == "nt":
+        pytest.skip("a program of a few lines is a script here")
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "simhcc"
+    script.write_text(
+        f"#!{sys.executable}\n"
+        "import os, sys, time\n"
+        "print(*sys.argv[1:], flush=True)\n"
+        "print('width', os.environ.get('COLUMNS'), file=sys.stderr, flush=True)\n"
+        "if 'slow' in sys.argv[2]:\n"
+        "    time.sleep(600)\n"
+        "sys.exit(3 if 'fails' in sys.argv[2] else 0)\n",
+        encoding="utf-8",
+    )
+    script.chmod(0o755)
+    return tmp_path
+
+
+def test_run_takes_all_settings_and_passes_options_on(
+    make: ModuleType, installed: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "93")
+    assert make.run(installed, ["--iterations", "10"]) == 0
+    shown = capfd.readouterr()
+    settings = ("resectable", "intermediate", "advanced")
+    assert shown.out.splitlines() == [f"run {setting} --iterations 10" for setting in settings]
+    assert shown.err.count("width 93") == 3
 
 
 def test_run_takes_named_scenarios_and_stops_at_the_first_failure(
-    make: ModuleType, calls: list[list[str]], tmp_path: Path
+    make: ModuleType, installed: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert make.run(tmp_path, ["advanced", "fails.yaml", "national", "--seed", "1"]) == 3
-    assert calls == [["run", "advanced", "--seed", "1"], ["run", "fails.yaml", "--seed", "1"]]
+    # The third would go on for ten minutes: it is ended.
+    assert make.run(installed, ["advanced", "fails.yaml", "slow", "--seed", "1"]) == 3
+    assert capfd.readouterr().out.splitlines() == ["run advanced --seed 1", "run fails.yaml --seed 1"]
+
+
+@pytest.mark.parametrize("option", [["--out", "here"], ["--out=here"]])
+def test_runs_that_write_to_one_folder_go_one_after_another(
+    make: ModuleType, installed: Path, monkeypatch: pytest.MonkeyPatch, option: list[str]
+) -> None:
+    monkeypatch.setattr(make, "Behind", None)
+    assert make.run(installed, ["advanced", "national", *option]) == 0
 
 
 def test_test_runs_every_check_and_returns_the_first_failure(

@@ -7,7 +7,6 @@ never on the machine.
 
 from __future__ import annotations
 
-import copy
 import io
 import pickle
 import sys
@@ -260,7 +259,7 @@ def prepared_once(
         ready = None
         for (_, *other_span), (other, built) in _kept.items():
             if numbers and tuple(other_span) == span and _same_models(inputs, other, evaluation, numbers):
-                ready = _for_others(built, evaluation, inputs["cohort"], inputs["patients"], block)
+                ready = built.for_others(evaluation, inputs["cohort"], inputs["patients"], block)
         ready = ready or prepare(evaluation)
         while len(_kept) >= KEPT_PREPARED:
             _kept.pop(next(iter(_kept)))
@@ -283,18 +282,6 @@ def _same_models(
         )
         and inputs["cohort"].keys() == other["cohort"].keys()
     )
-
-
-def _for_others(
-    built: Prepared, evaluation: Evaluation, cohort: CohortLike, patients: int, block: int | None
-) -> Prepared:
-    """The models of a run with the first patients of another cohort, and with another horizon."""
-    run = copy.copy(built)
-    run.evaluation, run.patients = evaluation, patients
-    run.block = block_of(evaluation.pathway, patients, block)
-    run.cohort, run.columns, run.initial = run._cohort({name: column[:patients] for name, column in cohort.items()})
-    run.people = built.people._replace(cohort=run.cohort)
-    return run
 
 
 def _curves(found: Outcomes) -> Floats:

@@ -6,6 +6,7 @@ handed to threads in chunks; results are added in order, so they are the same bi
 
 from __future__ import annotations
 
+import copy
 import difflib
 import os
 from collections import deque
@@ -450,6 +451,22 @@ class Prepared:
         self.plan = self._plan(self.reward_names)
         self.key = split_seed(evaluation.seed)
         self.people = _outcomes.Patients(self.cohort, self.columns, self.initial, self.starts, self.ids, self.luck)
+
+    def for_others(
+        self, evaluation: Evaluation, cohort: CohortLike, patients: int, block: int | None = None
+    ) -> Prepared:
+        """The same models, which take longest to prepare, for the first patients of another cohort.
+
+        The caller answers for `evaluation` being the same up to its horizon, and for the cohort bringing the same attributes.
+        """
+        other = copy.copy(self)
+        other.evaluation, other.patients = evaluation, patients
+        other.block = block_of(evaluation.pathway, patients, block)
+        other.cohort, other.columns, other.initial = other._cohort(
+            {name: column[:patients] for name, column in cohort.items()}
+        )
+        other.people = self.people._replace(cohort=other.cohort)
+        return other
 
     @property
     def blocks(self) -> int:

@@ -161,7 +161,7 @@ def shard(inputs: Mapping[str, Any], address: Address) -> dict[str, NDArray[Any]
     several draws, of which a shard holds whole ones, are added up.
     """
     prepared, before = _prepared(inputs, address["draws"], address["first_patient"])
-    work = _buffers(prepared)
+    work = buffers(prepared)
     first, last = (before * prepared.blocks + item for item in address["items"])
     with compiling(COMPILING), np.errstate(all="ignore"):
         draw_of, sums = prepared.run_range(first, last, work)
@@ -188,7 +188,7 @@ def shard(inputs: Mapping[str, Any], address: Address) -> dict[str, NDArray[Any]
 _own = threading.local()
 
 
-def _buffers(prepared: Prepared) -> outcomes_.Work:
+def buffers(prepared: Prepared) -> outcomes_.Work:
     """The buffers of this thread, which it keeps for the shards that follow: fresh ones cost a hundredth of a shard."""
     if getattr(_own, "prepared", None) is not prepared:
         _own.work = outcomes_.allocate(prepared.models, prepared.rewards, prepared.plan, prepared.block)
@@ -256,11 +256,15 @@ def prepared_once(
         if key in _kept:
             return _kept[key][1]
         evaluation = replace(unpacked(inputs["evaluation"]), horizon=inputs["horizon"])
-        ready = None
-        for (_, *other_span), (other, built) in _kept.items():
-            if numbers and tuple(other_span) == span and _same_models(inputs, other, evaluation, numbers):
-                ready = built.for_others(evaluation, inputs["cohort"], inputs["patients"], block)
-        ready = ready or prepare(evaluation)
+        same = [
+            built
+            for (_, *other_span), (other, built) in _kept.items()
+            if numbers and tuple(other_span) == span and _same_models(inputs, other, evaluation, numbers)
+        ]
+        if same:
+            ready = same[-1].for_others(evaluation, inputs["cohort"], inputs["patients"], block)
+        else:
+            ready = prepare(evaluation)
         while len(_kept) >= KEPT_PREPARED:
             _kept.pop(next(iter(_kept)))
         # With the inputs, so that their id stays their own.

@@ -324,7 +324,6 @@ def absorb(space, draw, first, strategy, row):  # type: ignore[no-untyped-def]
     groups = rewards.discount.shape[0]
     channels = rewards.channel_group.shape[0]
     age_row = rewards.size[1]
-    _numbers_of_draw(rewards, draw, work)
     for i in range(visits):
         cell = work.visit_integers[at.VISIT_IN_CELL, i]
         if work.slot_of[cell] < 0:
@@ -732,6 +731,7 @@ def run_items(together, strategies, k0, k1, horizon, patients, block, first_item
     space = spaces[0]
     rewards = _rewards_of(space)
     plan = _plan_of(space)
+    work = _work_of(space)
     control = integers1(space, at.A_CONTROL)
     starts = integers1(space, _STARTS)
     ids = words1(space, _IDS)
@@ -752,6 +752,7 @@ def run_items(together, strategies, k0, k1, horizon, patients, block, first_item
         row = draw * leaves_in_draw + part * leaves_in_block - first_leaf
         first = starts[draw] + begin
         patient0 = ids[draw] + np.uint64(begin)
+        _numbers_of_draw(rewards, draw, work)
         for strategy in range(strategies):
             space = spaces[strategy]
             _begin(space, draw, count, horizon)

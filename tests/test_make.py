@@ -175,7 +175,7 @@ def test_every_dependency_has_a_lower_bound(make: ModuleType) -> None:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """A folder whose `simhcc` prints its arguments, waits as long as --seed says, and fails for what is named so."""
+    """A folder whose `simhcc` prints its arguments, and is slow or fails for what is named so."""
     if os.name == "nt":
         pytest.skip("a program of a few lines is a script here")
     (tmp_path / "bin").mkdir()

@@ -220,9 +220,13 @@ def _counting_from_the_start() -> Iterator[None]:
 
 def link() -> None:
     """Compile all parts declared so far, or load them from the cache, and make their addresses known to their callers."""
-    with _linking, _counting_from_the_start():
-        for symbol, one in _parts.items():
-            if symbol not in _addresses:
+    with _linking:
+        new = {symbol: one for symbol, one in _parts.items() if symbol not in _addresses}
+        if not new:
+            # Every call of a part from Python comes here: only what compiles may wait for those who compile.
+            return
+        with _counting_from_the_start():
+            for symbol, one in new.items():
                 one.dispatcher.compile(one.arguments)
                 found = one.dispatcher.overloads[one.arguments]
                 address = found.library.get_pointer_to_function(found.fndesc.llvm_cfunc_wrapper_name)

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simhcc import outcomes as outcomes_
-from simhcc.analysis import prepared_once, question_inputs
+from simhcc.analysis import buffers, prepared_once, question_inputs
 from simhcc.engine.compiled import compiling
 from simhcc.errors import InputError
 from simhcc.runner import Address, Job, ProgressCallback, run, split
@@ -172,11 +171,11 @@ def shard(inputs: Mapping[str, Any], address: Address) -> dict[str, NDArray[Any]
     counts = np.zeros_like(sums)
     medians = np.zeros((last - first, 1 + blocks, strategies, len(endpoints)))
     with compiling(COMPILING), np.errstate(all="ignore"):
-        buffers = outcomes_.allocate(prepared.models, prepared.rewards, prepared.plan, prepared.block)
+        work = buffers(prepared)
         for point in range(first, last):
             reached = []
             for batch in range(blocks):
-                _, found = prepared.run_range(point * blocks + batch, point * blocks + batch + 1, buffers)
+                _, found = prepared.run_range(point * blocks + batch, point * blocks + batch + 1, work)
                 totals = found.columns.sum(axis=0)
                 counts[point - first, batch] = totals[:, at, 0]
                 sums[point - first, batch] = totals[:, at, 1]

@@ -50,6 +50,9 @@ from simhcc.graph import (
 Floats = NDArray[np.float64]
 Values = Mapping[str, Floats]
 
+LARGE_PATHWAY = 40
+"""attributes; a patient with more takes so much of the processor's caches that a block is one leaf of the sums, and small
+blocks want long lists"""
 MOST_WANING_STEPS = 240
 WANING_HALF_LIVES = 10
 """A waning effect ends after so many half-lives, when less than a thousandth of its logarithm is left."""
@@ -637,6 +640,7 @@ class _Builder:
         size[at.SIZE_MARKS] = len(self.names.marks)
         size[at.SIZE_TAG_ATTRIBUTES] = len(tags)
         instants = sum(isinstance(node, (Chance, Decision)) for node in self.pathway.nodes)
+        size[at.SIZE_LONGEST_FIRST] = int(len(self.names.attributes) > LARGE_PATHWAY)
         size[at.SIZE_REPEATS] = int(self.repeats() or instants > at.MOST_INSTANTS)
         return at.Model(
             nodes=_ints(nodes, at.NODE_COLUMNS),

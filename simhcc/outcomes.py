@@ -517,8 +517,7 @@ def _begin(space, draw, count, horizon):  # type: ignore[no-untyped-def]
     for k in range(count):
         for mark in range(model.size[at.SIZE_MARKS]):
             work.marked[k, mark] = 0
-    work.control[at.CONTROL_NODE] = 0
-    work.control[at.CONTROL_STAYING] = 0
+    work.control[at.CONTROL_QUEUE] = 0
     work.control[at.CONTROL_VISITS] = 0
     work.control[at.CONTROL_MARKS] = 0
     return at.OK

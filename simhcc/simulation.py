@@ -29,7 +29,7 @@ from simhcc.engine.rng import PATIENT_LIMIT, split_seed
 from simhcc.errors import ModelError, SimulationError
 from simhcc.expressions import Expression, as_expression, evaluate, leaves
 from simhcc.graph import Channel, Endpoint, Pathway, Reward, Strategy
-from simhcc.model import Names, RewardNames, Values, build, build_rewards, draws_of, names_of
+from simhcc.model import LARGE_PATHWAY, Names, RewardNames, Values, build, build_rewards, draws_of, names_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -38,9 +38,7 @@ COMPILING = "Compiling the simulation engine (once, about a minute) ..."
 CHUNKS_PER_THREAD = 4
 MOST_ITEMS_PATIENTS = 400_000
 """patient-strategies in one chunk, so that Ctrl-C and progress are never far away"""
-# A patient with many attributes takes more of the processor's caches, so that fewer of them fit.
-LARGE_PATHWAY = 40
-SMALL_PATHWAY_BLOCK, LARGE_PATHWAY_BLOCK = 4096, 2048
+SMALL_PATHWAY_BLOCK = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -381,10 +379,15 @@ def simulate(
 def block_of(pathway: Pathway, patients: int, block: int | None = None) -> int:
     """Patients in a work item, in whole leaves of 1,024: `block`, by default as many as is fastest for the pathway.
 
-    No result depends on it.
+    No result depends on it. Raises ModelError where a pathway of many attributes is given more than one leaf.
     """
+    large = len(pathway.attributes) > LARGE_PATHWAY
     if block is None:
-        block = LARGE_PATHWAY_BLOCK if len(pathway.attributes) > LARGE_PATHWAY else SMALL_PATHWAY_BLOCK
+        block = at.LEAF if large else SMALL_PATHWAY_BLOCK
+    if large and block > at.LEAF:
+        raise ModelError(
+            f"block {block}: a pathway of more than {LARGE_PATHWAY} attributes runs in blocks of {at.LEAF} patients"
+        )
     return min(-(-block // at.LEAF), -(-patients // at.LEAF)) * at.LEAF
 
 

@@ -1,9 +1,9 @@
 """The kernel: runs any model for a block of patients, node by node (a wavefront).
 
-Each node has a queue of patients who enter it; each state has a second one for patients who continue a stay. The kernel
-sweeps the queues in node order until all are empty, so the order of two patients never depends on the block. Inside a
-node everything is a short loop over the patients of the queue, which LLVM turns into vector code. Visits and marks go to
-buffers; when one may fill, `advance` returns and the caller empties them and calls again.
+Each node has a queue of patients who enter it; each state has a second one for patients who continue a stay. The kernel empties one
+queue after another until all are empty. Inside a node everything is a short loop over the patients of the queue, which
+LLVM turns into vector code. Visits and marks go to buffers; when one may fill, `advance` returns and the caller empties
+them and calls again.
 
 The rules it follows are pinned down in `docs/engine.md`; the arrays are described in `layout`.
 """
@@ -153,8 +153,8 @@ def begin_block(space, first, count):
     for k in range(count):
         facts[k, at.VISIT_CELL] = -1
         facts[k, at.STATE_NOW] = -1
-        lists[at.LISTS + start, k] = k
-    queued[start] = count
+        lists[at.LISTS + 2 * start, k] = k
+    queued[2 * start] = count
     return at.OK
 
 
@@ -1303,12 +1303,11 @@ def _follow_edges(space, node, draw, count, patient0, luck, k0, k1):
                 moments[p, at.LOCAL_START + slot] = moments[p, at.NOW]
         target = model.edges[edge, at.EDGE_DESTINATION]
         if target < 0:
-            staying = at.LISTS + size[at.SIZE_NODES]
             for k in range(number):
                 p = lists[at.GROUPED, begin + k]
-                state = facts[p, at.STATE_NOW]
-                lists[staying + state, queued[size[at.SIZE_NODES] + state]] = p
-                queued[size[at.SIZE_NODES] + state] += 1
+                queue = 2 * facts[p, at.STATE_NOW] + 1
+                lists[at.LISTS + queue, queued[queue]] = p
+                queued[queue] += 1
         elif nodes[target, at.NODE_KIND] == at.END:
             name = nodes[target, at.NODE_MARK]
             for k in range(number):
@@ -1319,14 +1318,34 @@ def _follow_edges(space, node, draw, count, patient0, luck, k0, k1):
                 visits = _close_visit(p, treated, moments, facts, visit_reals, visit_integers, visits)
             marks += number
         else:
-            place = queued[target]
+            queue = 2 * target
+            place = queued[queue]
             for k in range(number):
-                lists[at.LISTS + target, place + k] = lists[at.GROUPED, begin + k]
-            queued[target] = place + number
+                lists[at.LISTS + queue, place + k] = lists[at.GROUPED, begin + k]
+            queued[queue] = place + number
         control[at.CONTROL_MARKS] = marks
         begin = end
     control[at.CONTROL_VISITS] = visits
     return at.OK
+
+
+@inline
+def _next_queue(queued, place, longest_first):
+    """The queue to empty next, or -1 if all are empty: the longest, or the first one that waits from `place` on."""
+    queues = queued.shape[0]
+    if longest_first:
+        most = np.int64(0)
+        for queue in range(queues):
+            most = max(most, queued[queue])
+        queue = 0
+        while most > 0 and queued[queue] < most:
+            queue += 1
+        return np.int64(queue) if most > 0 else np.int64(-1)
+    for ahead in range(queues):
+        queue = place + ahead if place + ahead < queues else place + ahead - queues
+        if queued[queue] > 0:
+            return np.int64(queue)
+    return np.int64(-1)
 
 
 @part("i8(i8,i8,f8,u8,u8,u8,u8)")
@@ -1345,72 +1364,57 @@ def advance(space, draw, horizon, patient0, luck, k0, k1):
     visit_reals = reals2(space, at.A_VISIT_REALS)
     mark_reals = reals1(space, at.A_MARK_REALS)
     control = integers1(space, at.A_CONTROL)
-    count_nodes = model.size[at.SIZE_NODES]
     capacity = visit_reals.shape[1]
     mark_capacity = mark_reals.shape[0]
-    node = control[at.CONTROL_NODE]
-    # After a full buffer the sweep goes on with the very queue it stopped at, so the order never depends on the buffer.
-    first_queue = control[at.CONTROL_STAYING]
+    longest_first = model.size[at.SIZE_LONGEST_FIRST] == 1
     while True:
-        pending = 0
-        for waiting in range(2 * count_nodes):
-            pending += queued[waiting]
-        if pending == 0:
-            control[at.CONTROL_NODE] = 0
-            control[at.CONTROL_STAYING] = 0
+        # After a full buffer it goes on with the very queue it stopped at, so the order never depends on the buffer.
+        queue = _next_queue(queued, control[at.CONTROL_QUEUE], longest_first)
+        if queue < 0:
             return at.OK
-        while node < count_nodes:
-            for staying in range(first_queue, 2):
-                queue = node + staying * count_nodes
-                count = queued[queue]
-                if count == 0:
-                    continue
-                if (
-                    control[at.CONTROL_VISITS] + 2 * count > capacity
-                    or control[at.CONTROL_MARKS] + 2 * count > mark_capacity
-                ):
-                    control[at.CONTROL_NODE] = node
-                    control[at.CONTROL_STAYING] = staying
-                    return at.BUFFER_FULL
-                for k in range(count):
-                    lists[at.LIST, k] = lists[at.LISTS + queue, k]
-                queued[queue] = 0
-                status = at.OK
-                kind = model.nodes[node, at.NODE_KIND]
-                if kind == at.STATE:
-                    status = _pass_time(space, draw, node, 1 - staying, count, patient0, luck, k0, k1, horizon)
+        control[at.CONTROL_QUEUE] = queue
+        count = queued[queue]
+        if control[at.CONTROL_VISITS] + 2 * count > capacity or control[at.CONTROL_MARKS] + 2 * count > mark_capacity:
+            return at.BUFFER_FULL
+        node = queue // 2
+        staying = queue % 2
+        for k in range(count):
+            lists[at.LIST, k] = lists[at.LISTS + queue, k]
+        queued[queue] = 0
+        status = at.OK
+        kind = model.nodes[node, at.NODE_KIND]
+        if kind == at.STATE:
+            status = _pass_time(space, draw, node, 1 - staying, count, patient0, luck, k0, k1, horizon)
+        else:
+            entries = at.INTEGERS + node
+            for k in range(count):
+                p = lists[at.LIST, k]
+                integers[entries, p] += 1
+                facts[p, at.INSTANTS] += 1
+                facts[p, at.FIRING] = 0
+                if integers[entries, p] > at.MOST_ENTRIES or facts[p, at.INSTANTS] > at.MOST_INSTANTS:
+                    control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
+                    status = at.ERROR_ENTRIES
+                    if facts[p, at.INSTANTS] > at.MOST_INSTANTS:
+                        status = at.ERROR_INSTANTS
+            if status == at.OK:
+                if kind == at.CHANCE:
+                    status = _take_chance(space, draw, node, count, patient0, luck, k0, k1)
                 else:
-                    entries = at.INTEGERS + node
+                    program = model.nodes[node, at.NODE_PROGRAM]
+                    run_program(space, program, draw, at.LIST, 0, count, node, patient0, luck, k0, k1)
                     for k in range(count):
-                        p = lists[at.LIST, k]
-                        integers[entries, p] += 1
-                        facts[p, at.INSTANTS] += 1
-                        facts[p, at.FIRING] = 0
-                        if integers[entries, p] > at.MOST_ENTRIES or facts[p, at.INSTANTS] > at.MOST_INSTANTS:
-                            control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
-                            status = at.ERROR_ENTRIES
-                            if facts[p, at.INSTANTS] > at.MOST_INSTANTS:
-                                status = at.ERROR_INSTANTS
-                    if status == at.OK:
-                        if kind == at.CHANCE:
-                            status = _take_chance(space, draw, node, count, patient0, luck, k0, k1)
+                        row = reals[at.REALS, k]
+                        if row != row:
+                            control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.LIST, k])
+                            status = at.ERROR_NAN
                         else:
-                            program = model.nodes[node, at.NODE_PROGRAM]
-                            run_program(space, program, draw, at.LIST, 0, count, node, patient0, luck, k0, k1)
-                            for k in range(count):
-                                row = reals[at.REALS, k]
-                                if row != row:
-                                    control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.LIST, k])
-                                    status = at.ERROR_NAN
-                                else:
-                                    integers[at.CHOICE, k] = int(row)
-                if status != at.OK:
-                    control[at.CONTROL_ERROR_NODE] = node
-                    return status
-                status = _follow_edges(space, node, draw, count, patient0, luck, k0, k1)
-                if status != at.OK:
-                    control[at.CONTROL_ERROR_NODE] = node
-                    return status
-            first_queue = 0
-            node += 1
-        node = 0
+                            integers[at.CHOICE, k] = int(row)
+        if status != at.OK:
+            control[at.CONTROL_ERROR_NODE] = node
+            return status
+        status = _follow_edges(space, node, draw, count, patient0, luck, k0, k1)
+        if status != at.OK:
+            control[at.CONTROL_ERROR_NODE] = node
+            return status
+        control[at.CONTROL_QUEUE] = queue + 1

@@ -202,7 +202,10 @@ SIZE_REPEATS = 15
 """1 if a node can be entered twice or a stay interrupted; else a life has fewer events than nodes and nothing is counted"""
 SIZE_RECORDS = 16
 """place of the first record in a patient's row of kept thresholds, after the times"""
-SIZES = 17
+SIZE_LONGEST_FIRST = 17
+"""1 if the longest queue is emptied first, which makes lists longer; else queues are emptied in the order of the nodes, so
+that the order of two patients, and with it the last bits of sums over visits, never depends on who else is in the block"""
+SIZES = 18
 
 # An effect: numbers of steps while on treatment and after stopping, the delay that must have passed for the second to
 # apply, then (month, rate, speed) for each step of the first and of the second.
@@ -390,11 +393,10 @@ MARK_PATIENT, MARK_NAME = 0, 1
 ENDED_BY_HORIZON = -1
 
 # Positions in the control array that `advance` and its caller share.
-CONTROL_NODE = 0
+CONTROL_QUEUE = 0
 CONTROL_VISITS = 1
 CONTROL_MARKS = 2
 CONTROL_ERROR_PATIENT = 3
 CONTROL_ERROR_NODE = 4
-CONTROL_STAYING = 5
-CONTROL_SLOTS = 6
-CONTROLS = 7
+CONTROL_SLOTS = 5
+CONTROLS = 6

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,6 +177,7 @@ class Cost:
                 first=self.first,
                 most=self.most,
                 per=self.per,
+                tags=self.tags or {},
             )
         if self.mark is not None:
             return MarkReward(channel=channel, amount=amount, mark=self.mark)
@@ -269,7 +270,7 @@ def utilities(channel: str) -> Iterator[Reward]:
             channel=channel, amount=-p(f"utility.procedure.{procedure}.disutility"), mark=mark, months=months
         )
     event = "utility.adverse_event.grade3plus_any"
-    for mark in ("severe_toxicity", "dose_reduced"):
+    for mark in ("severe_toxicity", "dose_reduced", "one_drug_stopped"):
         yield MarkReward(
             channel=channel,
             amount=-p(f"{event}.disutility"),
@@ -372,7 +373,7 @@ def _event_costs() -> Iterator[Cost]:
     yield Cost(category="procedure", amount=block, mark="haic_block")
     yield Cost(category="procedure", amount=block / p("haic.cycles_before_scan"), mark="adjuvant_haic")
     yield Cost(category="procedure", amount=p(f"{procedure}.radiotherapy_course"), mark="radiotherapy")
-    for mark in ("severe_toxicity", "dose_reduced"):
+    for mark in ("severe_toxicity", "dose_reduced", "one_drug_stopped"):
         yield Cost(category="adverse_event", amount=p("costs.adverse_event.severe_generic"), mark=mark)
     yield Cost(category="adverse_event", amount=p("costs.adverse_event.bleeding"), mark="bleeding")
     yield Cost(category="decompensation", amount=p("costs.decompensation_event"), mark="decompensation")
@@ -403,8 +404,9 @@ def drug_costs(regimen: Regimen, parameters: ParameterSet) -> Iterator[Cost]:
     )
     infused = False
     for drug in drugs:
+        shed = {"one_drug_stopped": ("no",)} if drug == regimen.sheds else None
         for given in _administrations(regimen.id, f"{prefix}{drug}", drug, parameters):
-            yield given
+            yield replace(given, tags=shed)
             if drug not in TABLETS and not infused:
                 infused = True
                 yield Cost(

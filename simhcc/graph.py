@@ -837,7 +837,8 @@ class AdministrationReward:
     """`amount` in `channel` at start + first + k x period of a treatment (k = 0, 1, ..., `most` - 1) while it is given.
 
     A whole pack that is dispensed at the start of a cycle is an administration with the pack's period. `per` names an
-    attribute that multiplies the amount (dose units by weight, for example).
+    attribute that multiplies the amount (dose units by weight, for example). `tags` restricts it to times at which the
+    patient has one of the levels; times that are left out count towards `most` all the same.
     """
 
     channel: str
@@ -847,6 +848,7 @@ class AdministrationReward:
     first: Operand = 0.0
     most: Operand | None = None
     per: str | None = None
+    tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1139,8 +1139,8 @@ class Rewards(NamedTuple):
     terms: at.Ints
     """(terms, 2): channel, number that holds the amount"""
     administrations: at.Ints
-    """(administrations, 7): term, period, first, most (-1: no limit), per (-1: none), slot, and 1 if they fall at the times
-    of the row before, discounted alike"""
+    """(administrations, 8): term, period, first, most (-1: no limit), per (-1: none), slot, row of `tag_sets` (-1: whatever
+    the tags), and 1 if they fall at the times of the row before, discounted alike"""
     administration_first: at.Ints
     """(2 slots x treatments + 1,): range of the administrations of a treatment"""
     mark_first: at.Ints
@@ -1161,6 +1161,8 @@ class Rewards(NamedTuple):
     """(endpoints,)"""
     size: at.Ints
     """intervals, age attribute row of the cohort (-1: none)"""
+    tag_sets: at.Ints
+    """(sets, tags): 1 for the combinations of tags that a set of administrations is given under"""
 
 
 @dataclass(frozen=True)
@@ -1209,6 +1211,7 @@ class _RewardBuilder:
         self.channel = {c.id: position for position, c in enumerate(self.channels)}
         self.mark = {name: position for position, name in enumerate(names.marks)}
         self.terms: list[list[int]] = []
+        self.tag_sets: list[list[int]] = []
         updated = set()
         for node in pathway.nodes:
             edges: list[Edge] = []
@@ -1255,6 +1258,7 @@ class _RewardBuilder:
                         -1 if reward.most is None else self.numbers.index(reward.most, place),
                         self.per(reward.per, place),
                         slot,
+                        self.tag_set(reward.tags, place),
                     ]
                 )
             elif isinstance(reward, MarkReward):
@@ -1281,7 +1285,7 @@ class _RewardBuilder:
         for rows in administrations:
             for before, row in zip([None, *rows], rows, strict=False):
                 row.append(int(before is not None and self.same_times(before, row, channel_group)))
-        administration_first, administration_rows = _ranges(administrations, 7)
+        administration_first, administration_rows = _ranges(administrations, 8)
         mark_first, mark_rows = _ranges(by_mark, 4)
         endpoint_first, endpoint_of = _ranges([[[e] for e in some] for some in reach], 1)
         origin_first, origin_of = _ranges([[[e] for e in some] for some in start], 1)
@@ -1313,6 +1317,7 @@ class _RewardBuilder:
             origin_of=np.ascontiguousarray(origin_of[:, 0]),
             has_origin=np.array([int(e.origin is not None) for e in self.endpoints], dtype=np.int64),
             size=np.array([intervals, -1 if age is None else self.columns.get(age, -1)], dtype=np.int64),
+            tag_sets=_ints(self.tag_sets, shape[3]),
         )
         reward_names = RewardNames(
             tuple(c.id for c in self.channels), tuple(e.id for e in self.endpoints), tuple(self.rewards)
@@ -1368,16 +1373,7 @@ class _RewardBuilder:
         states = self.positions(reward.states, self.names.states, "state", place)
         local = self.positions(reward.local, self.names.local, "local treatment", place)
         systemic = self.positions(reward.systemic, self.names.systemic, "systemic treatment", place)
-        tag_sets: list[list[int]] = []
-        tags = dict(self.names.tags)
-        for name in reward.tags:
-            if name not in tags:
-                raise ModelError(f"{place}: tag {name!r} is unknown{_near(name, tags)}")
-        for name, levels in self.names.tags:
-            tag_sets.append(self.positions(reward.tags.get(name), levels, f"level of {name}", place))
-        tag_positions = [0]
-        for (_, levels), chosen in zip(self.names.tags, tag_sets, strict=True):
-            tag_positions = [p * len(levels) + c for p in tag_positions for c in chosen]
+        tag_positions = self.tag_positions(reward.tags, place)
         return [
             ((s * shape[1] + loc) * shape[2] + sys) * shape[3] + tag
             for s in states
@@ -1385,6 +1381,29 @@ class _RewardBuilder:
             for sys in systemic
             for tag in tag_positions
         ]
+
+    def tag_positions(self, wanted: Mapping[str, tuple[str, ...]], place: str) -> list[int]:
+        """Positions of the combinations of tags that have the levels wanted."""
+        tags = dict(self.names.tags)
+        for name in wanted:
+            if name not in tags:
+                raise ModelError(f"{place}: tag {name!r} is unknown{_near(name, tags)}")
+        found = [0]
+        for name, levels in self.names.tags:
+            chosen = self.positions(wanted.get(name), levels, f"level of {name}", place)
+            found = [p * len(levels) + c for p in found for c in chosen]
+        return found
+
+    def tag_set(self, wanted: Mapping[str, tuple[str, ...]], place: str) -> int:
+        """Row of `tag_sets` for the levels wanted, or -1 where every combination will do."""
+        positions = self.tag_positions(wanted, place)
+        tags = self.names.cells[3]
+        if len(positions) == tags:
+            return -1
+        row = [int(tag in positions) for tag in range(tags)]
+        if row not in self.tag_sets:
+            self.tag_sets.append(row)
+        return self.tag_sets.index(row)
 
     @staticmethod
     def positions(chosen: Sequence[str] | None, known: Sequence[str], what: str, place: str) -> list[int]:

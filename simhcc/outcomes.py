@@ -50,7 +50,7 @@ PADDING = 40
 # Places in the directory after those of the kernel: `Rewards`, `Plan`, the rest of `Work`, `Sums`, and the draws.
 _KERNEL_WORK = 14
 _REWARDS = at.ARRAYS
-_PLAN = _REWARDS + 23
+_PLAN = _REWARDS + 24
 _WORK = _PLAN + 6
 _SUMS = _WORK + 18
 _STARTS, _IDS, _LUCKS, _FAILED = range(_SUMS + 7, _SUMS + 11)
@@ -169,7 +169,7 @@ def _rewards_of(space):  # type: ignore[no-untyped-def]
         integers1(space, _REWARDS + 13), integers2(space, _REWARDS + 14), integers2(space, _REWARDS + 15),
         integers1(space, _REWARDS + 16), integers1(space, _REWARDS + 17), integers1(space, _REWARDS + 18),
         integers1(space, _REWARDS + 19), integers1(space, _REWARDS + 20), integers1(space, _REWARDS + 21),
-        integers1(space, _REWARDS + 22),
+        integers1(space, _REWARDS + 22), integers2(space, _REWARDS + 23),
     )  # fmt: skip
 
 
@@ -407,13 +407,15 @@ def absorb(space, draw, first, strategy, row):  # type: ignore[no-untyped-def]
             occupancy[strategy, state, end] -= 1
     if rewards.administrations.shape[0] > 0:
         per_slot = (rewards.administration_first.shape[0] - 1) // 2
+        tags = rewards.tag_sets.shape[1]
         for i in range(visits):
             p = work.visit_integers[at.VISIT_PATIENT, i]
+            cell = work.visit_integers[at.VISIT_IN_CELL, i]
             for treated in range(2):
-                place = treated * per_slot + rewards.cell_parts[work.visit_integers[at.VISIT_IN_CELL, i], 1 + treated]
+                place = treated * per_slot + rewards.cell_parts[cell, 1 + treated]
                 due = 0.0
                 for given in range(rewards.administration_first[place], rewards.administration_first[place + 1]):
-                    if rewards.administrations[given, 6] == 0:
+                    if rewards.administrations[given, 7] == 0:
                         due = _administrations(
                             work.schedules[given, _SCHEDULE_RATE],
                             work.schedules[given, _SCHEDULE_PERIOD],
@@ -425,6 +427,9 @@ def absorb(space, draw, first, strategy, row):  # type: ignore[no-untyped-def]
                             work.visit_reals[at.VISIT_LEFT, i],
                         )
                     number = due
+                    tag_set = rewards.administrations[given, 6]
+                    if tag_set >= 0 and rewards.tag_sets[tag_set, cell % tags] == 0:
+                        number = 0.0
                     if number > 0.0:
                         term = rewards.administrations[given, 0]
                         channel = rewards.terms[term, 0]

@@ -450,6 +450,9 @@ def clinic_evaluation(**fields: Any) -> tuple[Evaluation, dict[str, Any]]:
         RateReward(channel="qaly", rate=-0.05, systemic=("drug",)),
         RateReward(channel="cost", rate=100.0, local=("none",)),
         AdministrationReward(channel="cost", amount=900.0, treatment="drug", period=0.7, first=0.0, most=12.0),
+        AdministrationReward(
+            channel="cost", amount=70.0, treatment="drug", period=0.7, first=0.0, most=12.0, tags={"line": ("first",)}
+        ),
         AdministrationReward(channel="cost", amount=10.0, treatment="tace", period=3.0, first=0.5, per="size_at_entry"),
         MarkReward(channel="cost", amount=2000.0, mark="tace"),
         MarkReward(channel="cost", amount=5000.0, mark="dead"),

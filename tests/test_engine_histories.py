@@ -26,7 +26,7 @@ from engine_tools import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import Life, Oracle, Stopped
+from oracle import Life, Oracle, Stopped, Visit
 
 from simhcc.errors import ModelError, SimulationError
 from simhcc.expressions import (
@@ -311,6 +311,11 @@ class ByHand:
     def weight(self, channel: str, time: float) -> float:
         return (1.0 + self.number(self.channels[channel].discount)) ** (-time / 12.0)
 
+    def tagged(self, visit: Visit, wanted: Mapping[str, tuple[str, ...]]) -> bool:
+        """Whether a visit has the levels wanted."""
+        tags = dict(zip(self.question.pathway.tag, visit.tags, strict=True))
+        return all(self.levels[name][tags[name]] in chosen for name, chosen in wanted.items())
+
     def quantity(self, reward: Reward, patient: int, life: Life) -> float:
         """How much of a reward a life contains: months, administrations or marks."""
         factor = 1.0
@@ -321,8 +326,7 @@ class ByHand:
         if isinstance(reward, RateReward):
             total = 0.0
             for visit in life.visits:
-                tags = dict(zip(self.question.pathway.tag, visit.tags, strict=True))
-                right = all(self.levels[name][tags[name]] in chosen for name, chosen in reward.tags.items())
+                right = self.tagged(visit, reward.tags)
                 right = right and (reward.states is None or visit.state in reward.states)
                 right = right and (reward.local is None or visit.local in reward.local)
                 right = right and (reward.systemic is None or visit.systemic in reward.systemic)
@@ -334,6 +338,8 @@ class ByHand:
             most = math.inf if reward.most is None else self.number(reward.most)
             total = 0.0
             for visit in life.visits:
+                if not self.tagged(visit, reward.tags):
+                    continue
                 for slot, since in ((visit.local, visit.local_since), (visit.systemic, visit.systemic_since)):
                     if slot != reward.treatment:
                         continue
@@ -570,6 +576,25 @@ def test_administrations_fall_at_the_start_and_each_period_until_the_treatment_s
     )
     reward = AdministrationReward(channel="v", amount=1.0, treatment="drug", period=period, first=first, most=most)
     assert math.isclose(one_patient(graph, PLAIN_SUM, reward), expected)
+
+
+def test_administrations_go_with_a_tag_and_their_number_does_not() -> None:
+    # A drug is due monthly for 12 doses. From 4.5 months to 8.5 the tag says held, so that doses 5 to 8 are not given.
+    held = Scheduled(name="hold", to="STAY", first=4.5, updates={"held": 1.0})
+    again = Scheduled(name="again", to="STAY", first=8.5, updates={"held": 0.0})
+    graph = pathway(
+        only("a", dying(0.0), Scheduled(name="start", to="b", first=0.0, systemic="drug")),
+        only("b", dying(0.0), held, again),
+        DEAD,
+        treatments=(Treatment(id="drug", slot="systemic"),),
+        attributes=(Attribute(name="held", levels=("no", "yes"), initial=0.0),),
+        tag=("held",),
+    )
+    every, given, not_given = (
+        AdministrationReward(channel="v", amount=1.0, treatment="drug", period=1.0, most=12.0, tags=tags)
+        for tags in ({}, {"held": ("no",)}, {"held": ("yes",)})
+    )
+    assert [one_patient(graph, PLAIN_SUM, reward) for reward in (every, given, not_given)] == [12.0, 8.0, 4.0]
 
 
 @pytest.mark.parametrize(

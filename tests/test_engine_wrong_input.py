@@ -531,6 +531,12 @@ WRONG: dict[str, tuple[Callable[[], None], list[str]]] = {
         lambda: priced(AdministrationReward(channel="cost", amount=1.0, treatment="drug", period=0.0)),
         ["period", "0"],
     ),
+    "administration under an unknown tag": (
+        lambda: priced(
+            AdministrationReward(channel="cost", amount=1.0, treatment="drug", period=1.0, tags={"lime": ("first",)})
+        ),
+        ["tag", "'lime'"],
+    ),
     "price of an unknown mark": (
         lambda: priced(MarkReward(channel="cost", amount=1.0, mark="visits")),
         ["'visits'", "'visit'"],

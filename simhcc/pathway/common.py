@@ -120,8 +120,8 @@ def stop_drug() -> dict[str, Operand]:
     """Updates of an edge that empties the systemic slot in a state: no drug events, the liver events of no drug, effects go on."""
     ends = where(risk.ON_DRUG, parameter("structure.effect_ends_after_stop_months"), NEVER)
     return {
+        **regimens.stop(),
         "regimen_months": ends,
-        "log_drug": -NEVER,
         "log_liver": risk.liver_events(risk.as_expression(0.0)),
     }
 
@@ -211,7 +211,7 @@ def compensated_again() -> dict[str, Operand]:
 def shared_nodes() -> tuple[Chance | Decision | End, ...]:
     """Liver events and toxicity, entered from several states, and the ends."""
     on_drug = risk.TREATED_TUMOUR
-    reduced = parameter("toxicity.p_dose_reduced")
+    reduced, one_drug = parameter("toxicity.p_dose_reduced"), attribute("regimen_p_one_drug")
     early = months_on("systemic") <= parameter("toxicity.early_months")
     excess = attribute("regimen_p_excess")
     severe = 1.0 - attribute("regimen_p_stop") - excess
@@ -279,7 +279,8 @@ def shared_nodes() -> tuple[Chance | Decision | End, ...]:
                     weight=bleeding * (1.0 - fatal_bleeding),
                     mark="bleeding",
                     to=STAY,
-                    updates=ecog_step("severe_toxicity"),
+                    # Bevacizumab is not given again after a severe bleeding.
+                    updates={**ecog_step("severe_toxicity"), **regimens.stop_one_drug()},
                 ),
                 Branch(name="fatal", weight=other * fatal, mark="severe_toxicity", to="dead_treatment"),
                 Branch(
@@ -290,8 +291,15 @@ def shared_nodes() -> tuple[Chance | Decision | End, ...]:
                     updates=ecog_step("severe_toxicity"),
                 ),
                 Branch(
+                    name="stop_one_drug",
+                    weight=other * (1.0 - fatal) * one_drug,
+                    mark="one_drug_stopped",
+                    to=STAY,
+                    updates={**ecog_step("severe_toxicity"), **regimens.stop_one_drug()},
+                ),
+                Branch(
                     name="go_on",
-                    weight=other * (1.0 - fatal) * (1.0 - reduced),
+                    weight=other * (1.0 - fatal) * maximum(1.0 - reduced - one_drug, 0.0),
                     mark="severe_toxicity",
                     to=STAY,
                     updates=ecog_step("severe_toxicity"),

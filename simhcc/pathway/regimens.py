@@ -29,8 +29,6 @@ from simhcc.pathway.attributes import NEVER
 EARLY_RECURRENCE = "early_recurrence"
 BLEEDING = "liver.bleeding_bevacizumab"
 SUPPRESSION_SWITCH = "structure.eradication_instead_of_rate"
-LEAST_FREE = 1e-3
-"""share free of progression among those without long control that keeps a logarithm finite; no evidence"""
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,8 @@ class Regimen:
     adjuvant: bool = False
     bleeds: bool = False
     """bevacizumab: bleeding is counted apart from other severe toxicity"""
+    sheds: str | None = None
+    """drug that is stopped first for toxicity while the others go on; none where the second drug is over after a few doses"""
     early_excess: bool = False
     """two immune drugs: deaths of the first months beyond fatal toxicity"""
     months: str | None = None
@@ -61,12 +61,20 @@ class Regimen:
 REGIMENS: tuple[Regimen, ...] = (
     Regimen("sorafenib", "sorafenib", tki=True),
     Regimen("lenvatinib", "lenvatinib", tki=True, lenvatinib=True),
-    Regimen("atezo_bev", "atezolizumab + bevacizumab", ici=True, anti_vegf=True, bleeds=True),
-    Regimen("sintilimab_bev", "sintilimab + bevacizumab", ici=True, anti_vegf=True, bleeds=True),
-    Regimen("camre_rivo", "camrelizumab + rivoceranib", ici=True, tki=True),
+    Regimen("atezo_bev", "atezolizumab + bevacizumab", ici=True, anti_vegf=True, bleeds=True, sheds="bevacizumab"),
+    Regimen("sintilimab_bev", "sintilimab + bevacizumab", ici=True, anti_vegf=True, bleeds=True, sheds="bevacizumab"),
+    Regimen("camre_rivo", "camrelizumab + rivoceranib", ici=True, tki=True, sheds="apatinib"),
     Regimen("stride", "tremelimumab + durvalumab", ici=True, ctla4=True, early_excess=True),
-    Regimen("stride_len", "tremelimumab + durvalumab + lenvatinib", ici=True, ctla4=True, tki=True, lenvatinib=True),
-    Regimen("len_pembro", "lenvatinib + pembrolizumab", ici=True, tki=True, lenvatinib=True),
+    Regimen(
+        "stride_len",
+        "tremelimumab + durvalumab + lenvatinib",
+        ici=True,
+        ctla4=True,
+        tki=True,
+        lenvatinib=True,
+        sheds="lenvatinib",
+    ),
+    Regimen("len_pembro", "lenvatinib + pembrolizumab", ici=True, tki=True, lenvatinib=True, sheds="lenvatinib"),
     Regimen(
         "nivo_ipi",
         "nivolumab + ipilimumab",
@@ -82,6 +90,7 @@ REGIMENS: tuple[Regimen, ...] = (
         anti_vegf=True,
         bleeds=True,
         relative_to="atezo_bev",
+        sheds="bevacizumab",
     ),
     Regimen(
         "atezo_bev_ipilimumab",
@@ -92,9 +101,10 @@ REGIMENS: tuple[Regimen, ...] = (
         bleeds=True,
         months="treatments.atezo_bev_ipilimumab.drugs.atezolizumab.max_months",
         relative_to="atezo_bev",
+        sheds="bevacizumab",
     ),
     Regimen("durvalumab", "durvalumab", ici=True),
-    Regimen("durva_bev", "durvalumab + bevacizumab", ici=True, anti_vegf=True, bleeds=True),
+    Regimen("durva_bev", "durvalumab + bevacizumab", ici=True, anti_vegf=True, bleeds=True, sheds="bevacizumab"),
     Regimen("pembrolizumab", "pembrolizumab", ici=True, later_line=True),
     Regimen("regorafenib", "regorafenib", tki=True, later_line=True),
     Regimen("cabozantinib", "cabozantinib", tki=True, later_line=True),
@@ -108,9 +118,17 @@ REGIMENS: tuple[Regimen, ...] = (
         anti_vegf=True,
         adjuvant=True,
         bleeds=True,
+        sheds="bevacizumab",
     ),
     Regimen("adjuvant_pembrolizumab", "adjuvant pembrolizumab", ici=True, adjuvant=True),
-    Regimen("adjuvant_camre_rivo", "adjuvant camrelizumab + rivoceranib", ici=True, tki=True, adjuvant=True),
+    Regimen(
+        "adjuvant_camre_rivo",
+        "adjuvant camrelizumab + rivoceranib",
+        ici=True,
+        tki=True,
+        adjuvant=True,
+        sheds="apatinib",
+    ),
     Regimen(
         "adjuvant_camre_rivo_6m",
         "adjuvant camrelizumab + rivoceranib, six months",
@@ -118,6 +136,7 @@ REGIMENS: tuple[Regimen, ...] = (
         tki=True,
         adjuvant=True,
         numbers_of="adjuvant_camre_rivo",
+        sheds="apatinib",
     ),
     Regimen(
         "neoadjuvant_camre_rivo",
@@ -126,6 +145,7 @@ REGIMENS: tuple[Regimen, ...] = (
         tki=True,
         adjuvant=True,
         numbers_of="adjuvant_camre_rivo",
+        sheds="apatinib",
     ),
 )
 BY_ID = {regimen.id: regimen for regimen in REGIMENS}
@@ -197,6 +217,8 @@ def start(regimen_id: str) -> dict[str, Operand]:
         "regimen_p_excess": where(events > 0.0, excess / events, 0.0) if regimen.early_excess else 0.0,
         "regimen_p_bleeding": bleeding,
         "regimen_p_death": maximum(rest, 0.0),
+        "regimen_p_one_drug": parameter("toxicity.p_stop_one_drug") if regimen.sheds else 0.0,
+        "one_drug_stopped": 0.0,
         "regimen_months": NEVER,
     }
     if regimen.months is not None:
@@ -268,11 +290,11 @@ def _rest(ratio: Expression, long: Expression) -> Expression:
 
     With control PFS s at one year, s**ratio = long + (1 - long) x s**rest: the published ratio is kept at one year. A ratio so
     bad that fewer are free of progression than have long control, which only far draws of a prior have, leaves nearly none
-    of the others free.
+    of the others free (`combination.least_free`).
     """
     s = parameter("combination.reference_pfs_12m")
     mixed = exp(ratio * log(s))
-    return log(log(maximum((mixed - long) / (1.0 - long), LEAST_FREE)) / log(s))
+    return log(log(maximum((mixed - long) / (1.0 - long), parameter("combination.least_free"))) / log(s))
 
 
 def _eradication(regimen: Regimen) -> dict[str, Operand]:
@@ -292,7 +314,23 @@ def _eradication(regimen: Regimen) -> dict[str, Operand]:
 
 def stop() -> dict[str, Operand]:
     """Updates of an edge that empties the systemic slot."""
-    return {"log_drug": -NEVER, "regimen_months": NEVER}
+    return {"log_drug": -NEVER, "regimen_months": NEVER, "one_drug_stopped": 0.0}
+
+
+def stop_one_drug() -> dict[str, Operand]:
+    """Updates of an edge that stops one drug of the running combination, bevacizumab where it is one, and goes on with the rest.
+
+    The clocks of the regimen go on; what comes later is toxicity at a lower rate and progression by the published ratio.
+    """
+    slower = log(parameter("systemic.progression_hr_after_one_drug_stopped"))
+    return {
+        "one_drug_stopped": 1.0,
+        "regimen_p_one_drug": 0.0,
+        "regimen_p_bleeding": 0.0,
+        "log_drug": attribute("log_drug") + log(parameter("toxicity.rate_ratio_one_drug_left")),
+        "log_progression": attribute("log_progression") + slower,
+        "log_progression_later": attribute("log_progression_later") + slower,
+    }
 
 
 def treatments() -> tuple[Treatment, ...]:

@@ -10,6 +10,15 @@ from simhcc.pathway import advanced, common, intermediate, regimens, resectable,
 from simhcc.pathway.attributes import attributes, derived
 
 DEATHS = ("dead_cancer", "dead_liver", "dead_treatment", "dead_other")
+TREATMENT_ENDS = (
+    "stopped_at_progression",
+    "toxicity_stop",
+    "planned_stop",
+    "untreatable",
+    "refractory",
+    "converted",
+    *DEATHS,
+)
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(id="os", marks=DEATHS),
@@ -22,18 +31,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         id="ttf",
         marks=("progression", "progression_forbids_surgery", "recurrence", "toxicity_stop", "next_line", *DEATHS),
     ),
-    Endpoint(
-        id="ttd",
-        marks=(
-            "stopped_at_progression",
-            "toxicity_stop",
-            "planned_stop",
-            "untreatable",
-            "refractory",
-            "converted",
-            *DEATHS,
-        ),
-    ),
+    Endpoint(id="ttd", marks=TREATMENT_ENDS),
+    # Until any drug of a combination is stopped; a severe bleeding stops bevacizumab.
+    Endpoint(id="ttd_any", marks=("one_drug_stopped", "bleeding", *TREATMENT_ENDS)),
     Endpoint(id="tace_pfs", marks=("untreatable", "refractory", *DEATHS)),
     Endpoint(
         id="ttf_randomised",
@@ -137,6 +137,6 @@ def pathway() -> Pathway:
         treatments=regimens.treatments(),
         schedules=common.schedules(),
         derived=derived(),
-        tag=("phase", "decompensated", "on_antivirals"),
+        tag=("phase", "decompensated", "on_antivirals", "one_drug_stopped"),
         age_years="age",
     )

@@ -766,7 +766,7 @@ def histories(
     draw: int = 0,
     luck: int | None = None,
     first_patient: int = 0,
-    block: int = 4096,
+    block: int | None = None,
 ) -> Histories:
     """Whole histories of patients under one strategy and one draw, for reading, testing and figures.
 

@@ -58,7 +58,7 @@ from simhcc.graph import (
     exponential,
 )
 from simhcc.model import as_values
-from simhcc.simulation import Evaluation, Histories, Outcomes, histories, simulate
+from simhcc.simulation import Evaluation, Histories, Outcomes, block_of, histories, simulate
 
 PLAIN = Strategy(id="plain")
 NEVER = exponential(0.0)
@@ -99,7 +99,7 @@ def kernel_histories(
     luck: int = 0,
     first_patient: int = 0,
     cohort: Mapping[str, Any] | None = None,
-    block: int = 4096,
+    block: int | None = None,
     buffer: int | None = None,
 ) -> list[Life]:
     """Histories of patients `first_patient` and on from the kernel; `buffer` is how many visits its buffer holds."""
@@ -134,7 +134,7 @@ def _histories(
     luck: int = 0,
     first_patient: int = 0,
     cohort: Mapping[str, Any] | None = None,
-    block: int = 4096,
+    block: int | None = None,
     buffer: int | None = None,
 ) -> Histories:
     question = evaluation(graph, (strategy,), horizon=horizon, seed=seed, grid_step=None)
@@ -142,7 +142,7 @@ def _histories(
     with pytest.MonkeyPatch.context() as patch:
         if buffer is not None:
             # One step of all patients can write two visits and two marks each.
-            assert buffer >= 2 * min(patients, block)
+            assert buffer >= 2 * min(patients, block_of(graph, patients, block))
             patch.setattr(outcomes, "allocate", narrow(outcomes.allocate, buffer))
         return histories(
             question, as_values(numbers or {}), given, strategy=strategy.id, patients=patients, luck=luck,

@@ -94,11 +94,11 @@ def test_drug_costs_by_hand() -> None:
     assert _amounts("sorafenib") == [(pytest.approx(4 * 28 * 0.8 * 30.0), pytest.approx(28.0), None)]
     # List prices instead: 95 yuan.
     assert _amounts("sorafenib", {"structure.list_prices": 1.0})[0][0] == pytest.approx(4 * 28 * 0.8 * 95.0)
-    # Atezolizumab one vial of 14,760 at 95 %, one infusion, bevacizumab by vials at 90 %; every 21 days.
+    # Atezolizumab one vial of 14,760 at 95 %, one infusion, bevacizumab by vials at 95 %; every 21 days.
     atezolizumab, infusion, bevacizumab = _amounts("atezo_bev")
     assert atezolizumab[0] == pytest.approx(0.95 * 14760.0) and atezolizumab[1] == pytest.approx(21.0)
     assert infusion[0] == pytest.approx(411.92)
-    assert bevacizumab == (pytest.approx(0.9 * 1150.0), pytest.approx(21.0), "vials_bevacizumab")
+    assert bevacizumab == (pytest.approx(0.95 * 1150.0), pytest.approx(21.0), "vials_bevacizumab")
     # 1,120 mg of durvalumab are two vials of 500 mg and one of 120 mg.
     assert _amounts("durva_bev")[0][0] == pytest.approx(0.95 * (2 * 4160.0 + 1395.0), rel=1e-6) or any(
         amount == pytest.approx(0.95 * (2 * 4160.0 + 1395.0)) for amount, _, _ in _amounts("durva_bev")

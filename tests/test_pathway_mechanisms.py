@@ -580,7 +580,7 @@ def test_a_ratio_too_bad_for_the_long_control_share_leaves_nearly_none_of_the_ot
     from simhcc.trials.pools import of_patients
 
     s = 0.45
-    numbers = {"combination.reference_pfs_12m": s}
+    numbers = {"combination.reference_pfs_12m": s, "combination.least_free": 1e-3}
     found = of_patients(_rest(as_expression(ratio), as_expression(long)), {"age": np.zeros(1)}, numbers)
     # s^ratio = long + (1 - long) s^rest; beyond it the others keep a thousandth.
     free = (s**ratio - long) / (1.0 - long) if known is None else known

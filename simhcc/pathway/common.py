@@ -120,8 +120,10 @@ def stop_drug() -> dict[str, Operand]:
     """Updates of an edge that empties the systemic slot in a state: no drug events, the liver events of no drug, effects go on."""
     ends = where(risk.ON_DRUG, parameter("structure.effect_ends_after_stop_months"), NEVER)
     return {
-        **regimens.stop(),
+        # Updates are carried out in order: whether a drug runs is asked before it is stopped.
         "regimen_months": ends,
+        "log_drug": -NEVER,
+        "one_drug_stopped": 0.0,
         "log_liver": risk.liver_events(risk.as_expression(0.0)),
     }
 

@@ -11,10 +11,10 @@ import pytest
 
 from simhcc.assembly import COST_CATEGORIES, assemble, doses, drug_costs
 from simhcc.errors import InputError
-from simhcc.expressions import as_expression, evaluate
+from simhcc.expressions import as_expression, evaluate, leaves
 from simhcc.inputs import load_parameters, load_scenario
 from simhcc.model import as_values
-from simhcc.pathway.regimens import BY_ID
+from simhcc.pathway.regimens import BY_ID, REGIMENS
 from simhcc.report.economics import money_names
 from simhcc.simulation import simulate
 from simhcc.uncertainty.stored import StoredPsa, store
@@ -103,6 +103,50 @@ def test_drug_costs_by_hand() -> None:
     assert _amounts("durva_bev")[0][0] == pytest.approx(0.95 * (2 * 4160.0 + 1395.0), rel=1e-6) or any(
         amount == pytest.approx(0.95 * (2 * 4160.0 + 1395.0)) for amount, _, _ in _amounts("durva_bev")
     )
+
+
+def test_the_drug_that_is_stopped_first_is_paid_while_it_is_given() -> None:
+    parameters = load_parameters()
+    for regimen in REGIMENS:
+        drugs = [cost for cost in drug_costs(regimen, parameters) if cost.tags]
+        if regimen.sheds is None:
+            assert not drugs
+            continue
+        assert drugs and all(cost.tags == {"one_drug_stopped": ("no",)} for cost in drugs)
+        assert {
+            leaf for cost in drugs for leaf in leaves(cost.amount, "parameter") if leaf.startswith("prices.list.")
+        } == {f"prices.list.{regimen.sheds}"}
+
+
+@pytest.mark.parametrize(
+    ("regimen", "drug", "other"),
+    [("atezo_bev", "bevacizumab", "atezolizumab"), ("camre_rivo", "apatinib", "camrelizumab")],
+)
+def test_stopping_one_drug_saves_its_doses_and_no_others(regimen: str, drug: str, other: str) -> None:
+    scenario = load_scenario("advanced")
+    one = tuple(s for s in scenario.strategies if s.id in (regimen, "best_supportive_care"))
+    scenario = replace(scenario, patients=1024, strategies=one, comparator="best_supportive_care")
+    parameters = scenario.load_parameters()
+    evaluation, values, cohort = assemble(scenario, parameters)
+    # No bleeding, and one drug less changes nothing else; another branch draws another number for performance status.
+    alone = {
+        "treatments.atezo_bev.p_bleeding_acts": 0.0,
+        "ecog.p_step_at_severe_toxicity": 0.0,
+        "toxicity.rate_ratio_one_drug_left": 1.0,
+        "systemic.progression_hr_after_one_drug_stopped": 1.0,
+    }
+    assert set(alone) <= set(values)
+    units, years = [], []
+    for share in (0.0, 0.6):
+        given = {**values, **{k: np.asarray([v]) for k, v in {**alone, "toxicity.p_stop_one_drug": share}.items()}}
+        outcomes = simulate(evaluation, given, cohort, patients=1024)
+        made = SimpleNamespace(outcomes=outcomes)
+        stored = store(made, evaluation, given, money_names(parameters), currency="CNY", wtp=(1.0,), without_price=())
+        units.append([float(stored.drug_units(name)[regimen].iloc[0]) for name in (drug, other)])
+        years.append(outcomes.means[:, :, outcomes.column("ly")])
+    assert units[1][0] < 0.9 * units[0][0] and units[0][1] > 0.0
+    # A visit ends where a drug is stopped, which rounds sums differently.
+    assert units[1][1] == pytest.approx(units[0][1], rel=1e-9) and years[1] == pytest.approx(years[0], rel=1e-12)
 
 
 @pytest.fixture(scope="module")

@@ -230,6 +230,77 @@ def test_long_control_may_end_a_while_after_the_drug() -> None:
     assert lasting[after] - ended[after] > 0.2
 
 
+def _toxic(one_drug: float, **more: float) -> dict[str, float]:
+    """Severe toxicity for all on atezolizumab and bevacizumab, none of it a bleeding, fatal or a reason to stop everything."""
+    name = "treatments.atezo_bev."
+    return {
+        name + "severe_toxicity_rate_early_per_month": 2.0,
+        name + "discontinuation_rate_per_month": 0.0,
+        name + "p_bleeding_acts": 0.0,
+        name + "p_death_given_severe_toxicity": 0.0,
+        "toxicity.p_dose_reduced": 0.0,
+        "toxicity.p_stop_one_drug": one_drug,
+        # Another branch draws another number for performance status.
+        "ecog.p_step_at_severe_toxicity": 0.0,
+        "toxicity.rate_ratio_one_drug_left": 1.0,
+        "systemic.progression_hr_after_one_drug_stopped": 1.0,
+        **more,
+    }
+
+
+def test_one_drug_is_stopped_once_and_the_others_go_on() -> None:
+    lives = {
+        share: marks_of("imbrave150", load_strategy("atezo_bev"), _toxic(share), 12.0) for share in (0.0, 0.5, 1.0)
+    }
+    begun = "one_drug_stopped"
+    assert not (lives[0.0]["mark"] == begun).any()
+    first_line_ends = ("stopped_at_progression", "next_line", *DEATHS)
+    for share in (0.5, 1.0):
+        marks = lives[share]
+        events = marks[marks["mark"].isin([begun, "severe_toxicity"])]
+        ended = marks[marks["mark"].isin(first_line_ends)].groupby("patient")["time"].min()
+        first_line = events[events["time"] < events["patient"].map(ended).fillna(np.inf)]
+        stopped = first_line[first_line["mark"] == begun]
+        assert stopped["patient"].is_unique and len(stopped) > 0.8 * PATIENTS
+        # Of the first severe events the share; of the later ones of a patient who has stopped one drug, none.
+        firsts = first_line.sort_values("time").groupby("patient").first()
+        assert (firsts["mark"] == begun).mean() == pytest.approx(share, abs=3.5 * np.sqrt(0.25 / len(firsts)))
+    # Where one drug less changes nothing else, everybody lives the same life, event by event.
+    same = [m.assign(mark=m["mark"].replace(begun, "severe_toxicity")) for m in lives.values()]
+    assert same[0].equals(same[1]) and same[0].equals(same[2])
+
+
+def test_what_is_left_of_a_combination_is_less_toxic_and_progresses_by_the_published_ratio() -> None:
+    ratio = "toxicity.rate_ratio_one_drug_left"
+    events = {}
+    for value in (1.0, 0.25):
+        outcomes = run("imbrave150", ["atezo_bev"], _toxic(1.0, **{ratio: value}), 2.0)
+        events[value] = a_patient(outcomes, "severe_toxicity")
+    # Hardly anyone progresses or dies in two months: after the first event the rate is 2 a month, or a quarter of it. The
+    # first takes half a month on average, which leaves 2 - (1 - exp(-4)) / 2 months.
+    left = 2.0 - (1.0 - np.exp(-4.0)) / 2.0
+    assert events[1.0] == pytest.approx(2.0 * left, rel=0.15) and events[0.25] == pytest.approx(0.5 * left, rel=0.15)
+    assert events[0.25] / events[1.0] == pytest.approx(0.25, rel=0.08)
+    worse = "systemic.progression_hr_after_one_drug_stopped"
+    free = [
+        run("imbrave150", ["atezo_bev"], _toxic(1.0, **{worse: value})).survival("pfs")[0, 0, 240]
+        for value in (1.0, 3.0)
+    ]
+    kept = [
+        run("imbrave150", ["atezo_bev"], _toxic(0.0, **{worse: value})).survival("pfs")[0, 0] for value in (1.0, 3.0)
+    ]
+    assert free[1] < 0.6 * free[0] and np.array_equal(kept[0], kept[1])
+
+
+def test_a_severe_bleeding_ends_bevacizumab() -> None:
+    name, bleeding = "treatments.atezo_bev.", "liver.bleeding_bevacizumab."
+    changes = _toxic(0.0, **{name + "p_bleeding_acts": 1.0, bleeding + "p_albi_1": 0.9, bleeding + "p_albi_2_3": 0.9})
+    changes |= {bleeding + "max_share_of_severe": 1.0, bleeding + "p_death": 0.0}
+    marks = marks_of("imbrave150", load_strategy("atezo_bev"), changes, 3.0)
+    bled = marks[marks["mark"] == "bleeding"]
+    assert len(bled) > 0.2 * PATIENTS and bled["patient"].is_unique
+
+
 # -- local treatment -----------------------------------------------------------------------------------------------
 
 

@@ -232,15 +232,18 @@ def _names_in(value: object) -> set[str]:
 def _paid_for(reward: Reward) -> str:
     """What a reward is given for."""
     if isinstance(reward, AdministrationReward):
-        return f"each administration of {reward.treatment}"
+        return ", ".join([f"each administration of {reward.treatment}", *_levels(reward.tags)])
     if isinstance(reward, MarkReward):
         return f"each event {reward.mark}"
     if isinstance(reward, TimeToDeathReward):
         return "the last months of life"
     parts = [("in", reward.states), ("on", reward.systemic), ("with", reward.local)]
-    parts += [(f"{tag}:", levels) for tag, levels in reward.tags.items()]
-    words = [f"{word} {' or '.join(names)}" for word, names in parts if names]
+    words = [f"{word} {' or '.join(names)}" for word, names in parts if names] + _levels(reward.tags)
     return f"time {', '.join(words)}" if words else "all time"
+
+
+def _levels(tags: Mapping[str, tuple[str, ...]]) -> list[str]:
+    return [f"{tag}: {' or '.join(levels)}" for tag, levels in tags.items()]
 
 
 def used_by(name: str, scenarios: Iterable[Scenario]) -> list[str]:

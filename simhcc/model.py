@@ -509,6 +509,11 @@ class _Body:
 # -- the model -----------------------------------------------------------------------------------------------------
 
 
+def is_large(pathway: Pathway) -> bool:
+    """Whether patients are run leaf by leaf, the longest queue first."""
+    return len(pathway.attributes) > LARGE_PATHWAY
+
+
 def names_of(pathway: Pathway, strategies: Sequence[Strategy]) -> Names:
     """Positions that all strategies of a comparison share, with the edges of the last one."""
     marks: dict[str, None] = {}
@@ -640,7 +645,7 @@ class _Builder:
         size[at.SIZE_MARKS] = len(self.names.marks)
         size[at.SIZE_TAG_ATTRIBUTES] = len(tags)
         instants = sum(isinstance(node, (Chance, Decision)) for node in self.pathway.nodes)
-        size[at.SIZE_LONGEST_FIRST] = int(len(self.names.attributes) > LARGE_PATHWAY)
+        size[at.SIZE_LONGEST_FIRST] = int(is_large(self.pathway))
         size[at.SIZE_REPEATS] = int(self.repeats() or instants > at.MOST_INSTANTS)
         return at.Model(
             nodes=_ints(nodes, at.NODE_COLUMNS),

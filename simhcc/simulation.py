@@ -29,7 +29,7 @@ from simhcc.engine.rng import PATIENT_LIMIT, split_seed
 from simhcc.errors import ModelError, SimulationError
 from simhcc.expressions import Expression, as_expression, evaluate, leaves
 from simhcc.graph import Channel, Endpoint, Pathway, Reward, Strategy
-from simhcc.model import LARGE_PATHWAY, Names, RewardNames, Values, build, build_rewards, draws_of, names_of
+from simhcc.model import LARGE_PATHWAY, Names, RewardNames, Values, build, build_rewards, draws_of, is_large, names_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -381,7 +381,7 @@ def block_of(pathway: Pathway, patients: int, block: int | None = None) -> int:
 
     No result depends on it. Raises ModelError where a pathway of many attributes is given more than one leaf.
     """
-    large = len(pathway.attributes) > LARGE_PATHWAY
+    large = is_large(pathway)
     if block is None:
         block = at.LEAF if large else SMALL_PATHWAY_BLOCK
     if large and block > at.LEAF:

@@ -40,6 +40,7 @@ from engine_tools import (
 from oracle import Life
 
 from simhcc import outcomes
+from simhcc.errors import ModelError
 from simhcc.expressions import MONTHS, attribute, log, parameter, uniform
 from simhcc.graph import (
     Attribute,
@@ -59,7 +60,7 @@ from simhcc.graph import (
     Treatment,
     exponential,
 )
-from simhcc.model import as_values
+from simhcc.model import LARGE_PATHWAY, as_values, is_large
 from simhcc.simulation import Outcomes, simulate
 
 TESTS = Path(__file__).resolve().parent
@@ -126,6 +127,28 @@ def test_tables_do_not_depend_on_when_a_buffer_fills(monkeypatch: pytest.MonkeyP
     found.append(all_tables(simulate(question, {}, patients=4_096, threads=1, block=2048)))
     for other in found[1:]:
         assert differing(found[0], other) == []
+
+
+def test_a_pathway_of_many_attributes_lives_the_same_lives_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, idle = busy(), tuple(Attribute(name=f"idle_{k}", initial=0.0) for k in range(LARGE_PATHWAY + 1))
+    large = replace(small, attributes=idle)
+    assert is_large(large) and not is_large(small)
+    assert kernel_histories(large, patients=300, horizon=100.0) == kernel_histories(small, patients=300, horizon=100.0)
+    rewards = tuple(RateReward(channel="ly", rate=rate, states=(s,)) for s, rate in (("a", 0.7), ("b", 0.3)))
+    questions = [evaluation(graph, rewards=rewards, horizon=100.0) for graph in (small, large)]
+    by_node, longest_first = (simulate(question, {}, patients=4_096, threads=1) for question in questions)
+    # The queue that is next shows in the rounding of what is summed over visits, and nowhere else.
+    assert np.array_equal(by_node.sums, longest_first.sums) and np.array_equal(
+        by_node.mark_sums, longest_first.mark_sums
+    )
+    assert np.allclose(by_node.quantities, longest_first.quantities, rtol=1e-13, atol=0.0)
+    assert not np.array_equal(by_node.quantities, longest_first.quantities)
+    again = all_tables(simulate(questions[1], {}, patients=4_096, threads=2))
+    monkeypatch.setattr(outcomes, "allocate", narrow(outcomes.allocate, 2 * 1024))
+    often = all_tables(simulate(questions[1], {}, patients=4_096, threads=1))
+    assert differing(all_tables(longest_first), again) == [] and differing(again, often) == []
+    with pytest.raises(ModelError, match=r"block 2048.*blocks of 1024"):
+        simulate(questions[1], {}, patients=4_096, block=2048)
 
 
 def test_a_changed_seed_or_luck_changes_the_tables() -> None:

@@ -1,9 +1,9 @@
 """The kernel: runs any model for a block of patients, node by node (a wavefront).
 
-Each node has a queue of patients who enter it; each state has a second one for patients who continue a stay. The kernel empties one
-queue after another until all are empty. Inside a node everything is a short loop over the patients of the queue, which
-LLVM turns into vector code. Visits and marks go to buffers; when one may fill, `advance` returns and the caller empties
-them and calls again.
+Each node has a queue of patients who enter it; each state has a second one for patients who continue a stay. The kernel
+empties one queue after another until all are empty. Inside a node everything is a short loop over the patients of the
+queue, which LLVM turns into vector code. Visits and marks go to buffers; when one may fill, `advance` returns and the
+caller empties them and calls again.
 
 The rules it follows are pinned down in `docs/engine.md`; the arrays are described in `layout`.
 """

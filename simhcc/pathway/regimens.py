@@ -44,8 +44,6 @@ class Regimen:
     lenvatinib: bool = False
     later_line: bool = False
     adjuvant: bool = False
-    bleeds: bool = False
-    """bevacizumab: bleeding is counted apart from other severe toxicity"""
     sheds: str | None = None
     """drug that is stopped first for toxicity while the others go on; none where the second drug is over after a few doses"""
     early_excess: bool = False
@@ -57,12 +55,17 @@ class Regimen:
     relative_to: str | None = None
     """regimen whose hidden response it shares, times ratios of its own: the two are compared by these ratios alone"""
 
+    @property
+    def bleeds(self) -> bool:
+        """Whether bevacizumab is in it: bleeding is counted apart from other severe toxicity."""
+        return self.sheds == "bevacizumab"
+
 
 REGIMENS: tuple[Regimen, ...] = (
     Regimen("sorafenib", "sorafenib", tki=True),
     Regimen("lenvatinib", "lenvatinib", tki=True, lenvatinib=True),
-    Regimen("atezo_bev", "atezolizumab + bevacizumab", ici=True, anti_vegf=True, bleeds=True, sheds="bevacizumab"),
-    Regimen("sintilimab_bev", "sintilimab + bevacizumab", ici=True, anti_vegf=True, bleeds=True, sheds="bevacizumab"),
+    Regimen("atezo_bev", "atezolizumab + bevacizumab", ici=True, anti_vegf=True, sheds="bevacizumab"),
+    Regimen("sintilimab_bev", "sintilimab + bevacizumab", ici=True, anti_vegf=True, sheds="bevacizumab"),
     Regimen("camre_rivo", "camrelizumab + rivoceranib", ici=True, tki=True, sheds="apatinib"),
     Regimen("stride", "tremelimumab + durvalumab", ici=True, ctla4=True, early_excess=True),
     Regimen(
@@ -88,7 +91,6 @@ REGIMENS: tuple[Regimen, ...] = (
         "atezolizumab + bevacizumab + tiragolumab",
         ici=True,
         anti_vegf=True,
-        bleeds=True,
         relative_to="atezo_bev",
         sheds="bevacizumab",
     ),
@@ -98,13 +100,12 @@ REGIMENS: tuple[Regimen, ...] = (
         ici=True,
         anti_vegf=True,
         ctla4=True,
-        bleeds=True,
         months="treatments.atezo_bev_ipilimumab.drugs.atezolizumab.max_months",
         relative_to="atezo_bev",
         sheds="bevacizumab",
     ),
     Regimen("durvalumab", "durvalumab", ici=True),
-    Regimen("durva_bev", "durvalumab + bevacizumab", ici=True, anti_vegf=True, bleeds=True, sheds="bevacizumab"),
+    Regimen("durva_bev", "durvalumab + bevacizumab", ici=True, anti_vegf=True, sheds="bevacizumab"),
     Regimen("pembrolizumab", "pembrolizumab", ici=True, later_line=True),
     Regimen("regorafenib", "regorafenib", tki=True, later_line=True),
     Regimen("cabozantinib", "cabozantinib", tki=True, later_line=True),
@@ -117,7 +118,6 @@ REGIMENS: tuple[Regimen, ...] = (
         ici=True,
         anti_vegf=True,
         adjuvant=True,
-        bleeds=True,
         sheds="bevacizumab",
     ),
     Regimen("adjuvant_pembrolizumab", "adjuvant pembrolizumab", ici=True, adjuvant=True),

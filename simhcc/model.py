@@ -612,6 +612,9 @@ class _Builder:
         self.effects: list[tuple[Floats, Floats, Floats, Floats]] = []
         self.effect_index: dict[tuple[str, str], int] = {}
         states = [node for node in pathway.nodes if isinstance(node, State)]
+        multipliers = [self.programs.resolved(t.log_multiplier) for s in states for t in s.transitions if t.log_multiplier is not None]
+        watched = dict.fromkeys([*pathway.tag, *(name for one in multipliers for name in sorted(one.attributes))])
+        self.watched = {name: place for place, name in enumerate(watched)}
         life = dict.fromkeys(t.name for s in states for t in s.transitions if t.threshold == "life")
         self.life = {name: position for position, name in enumerate(life)}
         kept = max(sum(t.threshold == "stay" for t in s.transitions) for s in states)
@@ -726,8 +729,8 @@ class _Builder:
         return len(self.edges) - 1
 
     def changes(self, attributes: Iterable[str]) -> int:
-        """The bits of CHANGED that stand for these attributes."""
-        places = {self.programs.attribute[name] % at.CHANGED_ATTRIBUTE_BITS for name in attributes}
+        """The bits of CHANGED that stand for these attributes, as far as a multiplier or a visit's tag depends on them."""
+        places = {self.watched[name] % at.CHANGED_ATTRIBUTE_BITS for name in attributes if name in self.watched}
         return sum(1 << at.CHANGED_ATTRIBUTE_BIT + place for place in places)
 
     def repeats(self) -> bool:

@@ -23,6 +23,7 @@ from simhcc.engine.directory import (
     counts4,
     directory,
     each_of,
+    facts2,
     integers1,
     integers2,
     integers3,
@@ -48,7 +49,7 @@ PADDING = 40
 
 
 # Places in the directory after those of the kernel: `Rewards`, `Plan`, the rest of `Work`, `Sums`, and the draws.
-_KERNEL_WORK = 14
+_KERNEL_WORK = 15
 _REWARDS = at.ARRAYS
 _PLAN = _REWARDS + 24
 _WORK = _PLAN + 6
@@ -116,8 +117,10 @@ class Work(NamedTuple):
     """(block, attributes): an odd number of lines of the caches for each patient, so that not all patients share a few places"""
     moments: Floats
     """(block, moments and origins of scheduled events)"""
-    facts: Ints
+    facts: NDArray[np.int32]
     """(block, facts and counters of scheduled events)"""
+    entries: NDArray[np.uint16]
+    """(nodes, block): times a patient has entered a node, up to MOST_ENTRIES"""
     rates: Floats
     """(channels, slots) of the draw and strategy at hand"""
     months: Floats
@@ -190,7 +193,7 @@ def _work_of(space):  # type: ignore[no-untyped-def]
         words2(space, at.A_LISTS), integers1(space, at.A_QUEUED), integers1(space, at.A_GROUPS),
         reals2(space, at.A_VISIT_REALS), integers2(space, at.A_VISIT_INTEGERS), reals1(space, at.A_MARK_REALS),
         integers2(space, at.A_MARK_INTEGERS), integers1(space, at.A_CONTROL), reals2(space, at.A_ATTRIBUTES),
-        reals2(space, at.A_MOMENTS), integers2(space, at.A_FACTS),
+        reals2(space, at.A_MOMENTS), facts2(space, at.A_FACTS), counts2(space, at.A_ENTRIES),
         reals2(space, _WORK), reals2(space, _WORK + 1), reals2(space, _WORK + 2), reals2(space, _WORK + 3),
         reals1(space, _WORK + 4), integers1(space, _WORK + 5), reals2(space, _WORK + 6), reals2(space, _WORK + 7),
         reals2(space, _WORK + 8), reals3(space, _WORK + 9), reals2(space, _WORK + 10), counts2(space, _WORK + 11),
@@ -848,10 +851,10 @@ def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work
     edges = int((models.nodes[:, :, at.NODE_EDGE_END] - models.nodes[:, :, at.NODE_EDGE_FIRST]).max())
     # Rows of a power of two of bytes would all fall into the same few lines of the processor's caches.
     width = block + PADDING
-    buffer = 4 * block + PADDING
+    buffer = 2 * block + PADDING
     return Work(
         reals=np.zeros((at.REALS + registers, width)),
-        integers=np.zeros((at.INTEGERS + nodes, width), dtype=np.int64),
+        integers=np.zeros((at.INTEGERS, width), dtype=np.int64),
         kept=_in_cache_lines(width, int(size[at.SIZE_RECORDS]) + at.KEPT * store),
         lists=np.zeros((at.LISTS + 2 * nodes, width), dtype=np.uint64),
         queued=np.zeros(2 * nodes, dtype=np.int64),
@@ -863,7 +866,8 @@ def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work
         control=np.zeros(at.CONTROLS, dtype=np.int64),
         attributes=_in_cache_lines(width, _odd_lines(attributes)),
         moments=_in_cache_lines(width, _odd_lines(at.MOMENTS + scheduled)),
-        facts=_in_cache_lines(width, _odd_lines(at.FACTS + 2 * scheduled)).view(np.int64),
+        facts=_in_cache_lines(width, _odd_lines(-(-(at.FACTS + 2 * scheduled) // 2))).view(np.int32),
+        entries=np.zeros((nodes, width), dtype=np.uint16),
         rates=np.zeros((max(channels, 1), cells)),
         months=np.zeros((max(groups, 1), buffer)),
         weights=np.zeros((max(groups, 1), width)),

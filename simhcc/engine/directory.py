@@ -104,6 +104,7 @@ words1 = _accessor(types.uint64, 1)
 words2 = _accessor(types.uint64, 2)
 reals4 = _accessor(types.float64, 4)
 counts2 = _accessor(types.uint16, 2)
+facts2 = _accessor(types.int32, 2)
 counts4 = _accessor(types.int32, 4)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from simhcc.engine import layout as at
 from simhcc.engine.arithmetic import exp_, log_
 from simhcc.engine.compiled import inline, merged, part
-from simhcc.engine.directory import integers1, integers2, integers3, reals1, reals2, reals3, words2
+from simhcc.engine.directory import counts2, facts2, integers1, integers2, integers3, reals1, reals2, reals3, words2
 from simhcc.engine.effects import active_effect, next_scan, step_at
 from simhcc.engine.hazards import cumulative_block, inverse_block
 from simhcc.engine.programs import run_program, whole_vectors
@@ -77,12 +77,12 @@ def _draw(patient, luck, purpose, entry, firing, k0, k1):
 
 
 @inline
-def _gather_addresses(integers, facts, lists, row, begin, count, entries, patient0):
+def _gather_addresses(entries, facts, lists, row, begin, count, node, patient0):
     """Lay the address words of the listed patients side by side; the firing is among the facts."""
     for k in range(whole_vectors(count)):
         p = lists[row, begin + k]
         patient = patient0 + p
-        entry = np.uint64(integers[entries, p] - 1)
+        entry = np.uint64(entries[node, p]) - np.uint64(1)
         lists[at.ADDRESS_PATIENT, k] = patient & _LOW
         lists[at.ADDRESS_OCCURRENCE, k] = occurrence_word(patient >> _SHIFT, entry, np.uint64(facts[p, at.FIRING]))
 
@@ -116,8 +116,8 @@ def begin_block(space, first, count):
     """
     model = model_of(space)
     moments = reals2(space, at.A_MOMENTS)
-    facts = integers2(space, at.A_FACTS)
-    integers = integers2(space, at.A_INTEGERS)
+    facts = facts2(space, at.A_FACTS)
+    entries = counts2(space, at.A_ENTRIES)
     kept = reals2(space, at.A_KEPT)
     lists = words2(space, at.A_LISTS)
     queued = integers1(space, at.A_QUEUED)
@@ -135,9 +135,9 @@ def begin_block(space, first, count):
     for k in range(count):
         for fact in range(at.FACTS + scheduled):
             facts[k, fact] = 0
-    for row in range(at.INTEGERS, at.INTEGERS + size[at.SIZE_NODES]):
+    for node in range(size[at.SIZE_NODES]):
         for k in range(count):
-            integers[row, k] = 0
+            entries[node, k] = 0
     for life in range(size[at.SIZE_LIFE]):
         record = size[at.SIZE_RECORDS] + at.KEPT * (size[at.SIZE_STORE] - 1 - life)
         for k in range(count):
@@ -438,7 +438,7 @@ def _fresh_times(space, draw, node, count, patient0, luck, k0, k1, horizon):
     model = model_of(space)
     reals = reals2(space, at.A_REALS)
     moments = reals2(space, at.A_MOMENTS)
-    facts = integers2(space, at.A_FACTS)
+    facts = facts2(space, at.A_FACTS)
     attributes = reals2(space, at.A_ATTRIBUTES)
     integers = integers2(space, at.A_INTEGERS)
     kept = reals2(space, at.A_KEPT)
@@ -600,7 +600,8 @@ def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k
     model = model_of(space)
     reals = reals2(space, at.A_REALS)
     moments = reals2(space, at.A_MOMENTS)
-    facts = integers2(space, at.A_FACTS)
+    facts = facts2(space, at.A_FACTS)
+    entries = counts2(space, at.A_ENTRIES)
     attributes = reals2(space, at.A_ATTRIBUTES)
     integers = integers2(space, at.A_INTEGERS)
     kept = reals2(space, at.A_KEPT)
@@ -715,7 +716,7 @@ def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k
                     firings = kept[p, record + at.KEPT_FIRINGS]
                     if firings >= at.MOST_FIRINGS:
                         return np.int64(p)
-                    entry_number = np.uint64(integers[at.INTEGERS + node, p] - 1)
+                    entry_number = np.uint64(entries[node, p]) - np.uint64(1)
                     threshold = -log_(_draw(patient0 + p, luck, purpose, entry_number, np.uint64(firings), k0, k1))
                 renewed = np.nan
                 if clock == at.CLOCK_LOCAL and moments[p, at.LOCAL_START] != moments[p, at.SEEN_LOCAL_START]:
@@ -856,7 +857,7 @@ def _scheduled_times(space, draw, node, begins, count, patient0, luck, k0, k1):
     model = model_of(space)
     reals = reals2(space, at.A_REALS)
     moments = reals2(space, at.A_MOMENTS)
-    facts = integers2(space, at.A_FACTS)
+    facts = facts2(space, at.A_FACTS)
     lists = words2(space, at.A_LISTS)
     columns = model.scheduled
     first_scheduled = model.nodes[node, at.NODE_SCHEDULED_FIRST]
@@ -931,7 +932,7 @@ def _open_visits(space, node, count):
     """Close the open visit of listed patients whose state, treatment or tag changed, and open the next one."""
     model = model_of(space)
     moments = reals2(space, at.A_MOMENTS)
-    facts = integers2(space, at.A_FACTS)
+    facts = facts2(space, at.A_FACTS)
     attributes = reals2(space, at.A_ATTRIBUTES)
     integers = integers2(space, at.A_INTEGERS)
     lists = words2(space, at.A_LISTS)
@@ -1015,7 +1016,8 @@ def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon
     model = model_of(space)
     reals = reals2(space, at.A_REALS)
     moments = reals2(space, at.A_MOMENTS)
-    facts = integers2(space, at.A_FACTS)
+    facts = facts2(space, at.A_FACTS)
+    entries = counts2(space, at.A_ENTRIES)
     integers = integers2(space, at.A_INTEGERS)
     kept = reals2(space, at.A_KEPT)
     lists = words2(space, at.A_LISTS)
@@ -1034,18 +1036,17 @@ def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon
         changed = _changed_first(facts, lists, count)
     _open_visits(space, node, changed)
     if begins == 1:
-        entries = at.INTEGERS + node
         most = 0
         for k in range(count):
             p = lists[at.LIST, k]
-            entry_number = integers[entries, p] + 1
-            integers[entries, p] = entry_number
+            entry_number = np.int64(entries[node, p]) + 1
+            entries[node, p] = entry_number
             most = max(most, entry_number)
             facts[p, at.STATE_NOW] = node
             moments[p, at.STAY_BEGAN] = moments[p, at.NOW]
         if most > at.MOST_ENTRIES:
             for k in range(count):
-                if integers[entries, lists[at.LIST, k]] > at.MOST_ENTRIES:
+                if entries[node, lists[at.LIST, k]] > at.MOST_ENTRIES:
                     control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.LIST, k])
             return at.ERROR_ENTRIES
         if can_stay:
@@ -1062,7 +1063,7 @@ def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon
         facts[p, at.FIRING] = 0
         reals[_CHOICE, k] = edges
     if begins == 1:
-        _gather_addresses(integers, facts, lists, at.LIST, 0, count, at.INTEGERS + node, patient0)
+        _gather_addresses(entries, facts, lists, at.LIST, 0, count, node, patient0)
         bad = _fresh_times(space, draw, node, count, patient0, luck, k0, k1, horizon)
         if bad == 1:
             return _not_a_number(reals, lists, count, control)
@@ -1155,14 +1156,14 @@ def _take_chance(space, draw, node, count, patient0, luck, k0, k1):
     """Draw a branch for each listed patient: the first whose cumulative weight exceeds u x total; the last takes the rest."""
     model = model_of(space)
     reals = reals2(space, at.A_REALS)
-    facts = integers2(space, at.A_FACTS)
+    facts = facts2(space, at.A_FACTS)
+    entries = counts2(space, at.A_ENTRIES)
     integers = integers2(space, at.A_INTEGERS)
     lists = words2(space, at.A_LISTS)
     control = integers1(space, at.A_CONTROL)
     nodes = model.nodes
     branches = nodes[node, at.NODE_EDGE_END] - nodes[node, at.NODE_EDGE_FIRST]
     purpose = np.uint64(nodes[node, at.NODE_PURPOSE])
-    entries = at.INTEGERS + node
     program = nodes[node, at.NODE_PROGRAM]
     filled = whole_vectors(count)
     if program >= 0:
@@ -1179,7 +1180,7 @@ def _take_chance(space, draw, node, count, patient0, luck, k0, k1):
             if not (reals[total, k] > 0.0 and reals[total, k] < np.inf and reals[_OTHER, k] >= 0.0):
                 control[at.CONTROL_ERROR_PATIENT] = np.int64(lists[at.LIST, k])
                 return at.ERROR_WEIGHTS
-    _gather_addresses(integers, facts, lists, at.LIST, 0, count, entries, patient0)
+    _gather_addresses(entries, facts, lists, at.LIST, 0, count, node, patient0)
     for k in range(filled):
         reals[_WORK, k] = uniform(lists[at.ADDRESS_PATIENT, k], luck, purpose, lists[at.ADDRESS_OCCURRENCE, k], k0, k1)
         integers[at.CHOICE, k] = 0
@@ -1211,7 +1212,7 @@ def _follow_edges(space, node, draw, count, patient0, luck, k0, k1):
     model = model_of(space)
     groups = integers1(space, at.A_GROUPS)
     moments = reals2(space, at.A_MOMENTS)
-    facts = integers2(space, at.A_FACTS)
+    facts = facts2(space, at.A_FACTS)
     integers = integers2(space, at.A_INTEGERS)
     lists = words2(space, at.A_LISTS)
     queued = integers1(space, at.A_QUEUED)
@@ -1357,7 +1358,8 @@ def advance(space, draw, horizon, patient0, luck, k0, k1):
     """
     model = model_of(space)
     reals = reals2(space, at.A_REALS)
-    facts = integers2(space, at.A_FACTS)
+    facts = facts2(space, at.A_FACTS)
+    entries = counts2(space, at.A_ENTRIES)
     integers = integers2(space, at.A_INTEGERS)
     lists = words2(space, at.A_LISTS)
     queued = integers1(space, at.A_QUEUED)
@@ -1386,13 +1388,12 @@ def advance(space, draw, horizon, patient0, luck, k0, k1):
         if kind == at.STATE:
             status = _pass_time(space, draw, node, 1 - staying, count, patient0, luck, k0, k1, horizon)
         else:
-            entries = at.INTEGERS + node
             for k in range(count):
                 p = lists[at.LIST, k]
-                integers[entries, p] += 1
+                entries[node, p] += np.uint16(1)
                 facts[p, at.INSTANTS] += 1
                 facts[p, at.FIRING] = 0
-                if integers[entries, p] > at.MOST_ENTRIES or facts[p, at.INSTANTS] > at.MOST_INSTANTS:
+                if entries[node, p] > at.MOST_ENTRIES or facts[p, at.INSTANTS] > at.MOST_INSTANTS:
                     control[at.CONTROL_ERROR_PATIENT] = np.int64(p)
                     status = at.ERROR_ENTRIES
                     if facts[p, at.INSTANTS] > at.MOST_INSTANTS:

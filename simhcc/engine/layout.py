@@ -84,9 +84,10 @@ class Model(NamedTuple):
     A_ATTRIBUTES,
     A_MOMENTS,
     A_FACTS,
-) = range(15, 29)
-A_COHORT, A_COLUMN, A_INITIAL = range(29, 32)
-ARRAYS = 32
+    A_ENTRIES,
+) = range(15, 30)
+A_COHORT, A_COLUMN, A_INITIAL = range(30, 33)
+ARRAYS = 33
 """arrays that the kernel needs"""
 
 # Kinds of node.
@@ -292,25 +293,26 @@ ERROR_WORDS = {
 # What LOAD_BUILTIN reads.
 BUILTIN_MONTHS, BUILTIN_MONTHS_IN_STATE, BUILTIN_MONTHS_ON_LOCAL, BUILTIN_MONTHS_ON_SYSTEMIC = range(4)
 
-# Columns of the moments, patient by patient: months since entry.
+# Columns of the moments, patient by patient: months since entry. What every event asks for stands in the first eight, one
+# line of the processor's caches; what changes with a treatment only comes after.
 NOW = 0
 STAY_BEGAN = 1
-LOCAL_START = 2
-SYSTEMIC_START = 3
-LOCAL_STOP = 4
-SYSTEMIC_STOP = 5
-LOCAL_PREVIOUS_START = 6
-SYSTEMIC_PREVIOUS_START = 7
-# The slots as they were when the thresholds of the running stay were last looked at.
-SEEN_LOCAL_START = 8
-SEEN_SYSTEMIC_START = 9
-SEEN_LOCAL_STOP = 10
-SEEN_SYSTEMIC_STOP = 11
-SEEN_LOCAL_PREVIOUS_START = 12
-SEEN_SYSTEMIC_PREVIOUS_START = 13
-VISIT_BEGAN = 14
-VISIT_LOCAL_START = 15
-VISIT_SYSTEMIC_START = 16
+VISIT_BEGAN = 2
+VISIT_LOCAL_START = 3
+VISIT_SYSTEMIC_START = 4
+LOCAL_START = 5
+SYSTEMIC_START = 6
+LOCAL_STOP = 7
+SYSTEMIC_STOP = 8
+LOCAL_PREVIOUS_START = 9
+SYSTEMIC_PREVIOUS_START = 10
+# The slots as they were when the thresholds of the running stay were last looked at, in the same order.
+SEEN_LOCAL_START = 11
+SEEN_SYSTEMIC_START = 12
+SEEN_LOCAL_STOP = 13
+SEEN_SYSTEMIC_STOP = 14
+SEEN_LOCAL_PREVIOUS_START = 15
+SEEN_SYSTEMIC_PREVIOUS_START = 16
 MOMENTS = 17
 """columns before the origins of scheduled events"""
 
@@ -331,10 +333,10 @@ effect was to change with time, so that what was consumed is added up piece by p
 # used, an attribute. Several may share a bit; then a threshold is looked at in vain.
 CHANGED_LOCAL = 1
 CHANGED_SYSTEMIC = 2
-CHANGED_FIRED_BIT, CHANGED_FIRED_BITS = 2, 20
-CHANGED_ATTRIBUTE_BIT, CHANGED_ATTRIBUTE_BITS = 22, 41
+CHANGED_FIRED_BIT, CHANGED_FIRED_BITS = 2, 8
+CHANGED_ATTRIBUTE_BIT, CHANGED_ATTRIBUTE_BITS = 10, 21
 
-# Columns of the facts, patient by patient.
+# Columns of the facts, patient by patient, of 32 bits each: the first sixteen are one line of the processor's caches.
 LOCAL = 0
 SYSTEMIC = 1
 LOCAL_PREVIOUS = 2
@@ -353,7 +355,7 @@ EVENTS = 12
 VISIT_CELL = 13
 BEST = 14
 CHANGED = 15
-"""what times may depend on and has changed since they were last solved: see CHANGED_*"""
+"""what may have ended a visit, or times depend on, and has changed since they were last solved: see CHANGED_*"""
 FACTS = 16
 """columns before, for each scheduled event, its counter, and after those its firings in the running stay"""
 
@@ -370,7 +372,6 @@ PIECE_SYSTEMIC = 5
 PIECE_LAST = 6
 PIECE_AT = 7
 INTEGERS = 8
-"""rows before the entry counts by node, which have one value for every patient"""
 
 # Rows of the lists of patients, before the queues (entering by node, then staying by node).
 LIST = 0

@@ -14,7 +14,7 @@ import numpy as np
 from simhcc.engine import layout as at
 from simhcc.engine.arithmetic import exp_, log_, normal_quantile
 from simhcc.engine.compiled import inline, part
-from simhcc.engine.directory import integers1, integers2, reals2, words2
+from simhcc.engine.directory import counts2, facts2, integers1, integers2, reals2, words2
 from simhcc.engine.rng import occurrence_word, uniform
 
 _config: Any = numba.config
@@ -43,8 +43,8 @@ def run_program(space, program, draw, row, begin, count, node, patient0, luck, k
     reals = reals2(space, at.A_REALS)
     attributes = reals2(space, at.A_ATTRIBUTES)
     moments = reals2(space, at.A_MOMENTS)
-    facts = integers2(space, at.A_FACTS)
-    integers = integers2(space, at.A_INTEGERS)
+    facts = facts2(space, at.A_FACTS)
+    entries = counts2(space, at.A_ENTRIES)
     lists = words2(space, at.A_LISTS)
     wrong = np.int64(-1)
     # An index without a sign needs no look at whether it counts from the end.
@@ -86,12 +86,11 @@ def run_program(space, program, draw, row, begin, count, node, patient0, luck, k
                 reals[to, k] = 1.0 if facts[lists[row, first + k], slot] == y else 0.0
         elif operation == at.LOAD_UNIFORM:
             purpose = np.uint64(x)
-            entries = at.INTEGERS + node
             # Gathering apart from computing: a loop with look-ups in it would not become vector code.
             for k in range(spread):
                 p = lists[row, first + k]
                 patient = patient0 + p
-                entry = np.uint64(integers[entries, p] - 1)
+                entry = np.uint64(entries[node, p]) - np.uint64(1)
                 lists[at.ADDRESS_PATIENT, k] = patient & np.uint64(0xFFFFFFFF)
                 lists[at.ADDRESS_OCCURRENCE, k] = occurrence_word(
                     patient >> np.uint64(32), entry, np.uint64(facts[p, at.FIRING])

@@ -44,6 +44,7 @@ from simhcc.graph import (
     Strategy,
     TimeToDeathReward,
     Transition,
+    expressions_of,
     hazard_key,
 )
 
@@ -53,6 +54,7 @@ Values = Mapping[str, Floats]
 LARGE_PATHWAY = 40
 """attributes; a patient with more takes so much of the processor's caches that a block is one leaf of the sums, and small
 blocks want long lists"""
+_ATTRIBUTES_IN_LINE = 8
 MOST_WANING_STEPS = 240
 WANING_HALF_LIVES = 10
 """A waning effect ends after so many half-lives, when less than a thousandth of its logarithm is left."""
@@ -541,9 +543,54 @@ def names_of(pathway: Pathway, strategies: Sequence[Strategy]) -> Names:
         ends=ends,
         local=(NO_TREATMENT, *(t.id for t in pathway.treatments if t.slot == "local")),
         systemic=(NO_TREATMENT, *(t.id for t in pathway.treatments if t.slot == "systemic")),
-        attributes=tuple(attributes),
+        attributes=_side_by_side(pathway, strategies),
         tags=tuple((name, attributes[name].levels) for name in pathway.tag),
     )
+
+
+def _side_by_side(pathway: Pathway, strategies: Sequence[Strategy]) -> tuple[str, ...]:
+    """All attributes, those that one formula or one edge asks for or sets as far as possible in one line of the caches.
+
+    Line by line: first the attribute that most programs use, then whichever is used most often together with those that
+    are in the line already. Nothing but speed depends on it.
+    """
+    uses: dict[str, set[str]] = {}
+    for strategy in strategies:
+        for place, expression in expressions_of(pathway, strategy):
+            if not expression.attributes:
+                continue
+            where = place.partition(" (")[0]
+            # Weights of a chance, and rows of a decision, are one program; so are the updates of an edge.
+            if place.endswith(("(weight)", "(when)")):
+                where = where.partition("/")[0]
+            uses.setdefault(f"{strategy.id}: {where}", set()).update(expression.attributes)
+        for node, name, edge in pathway.edges(strategy):
+            uses.setdefault(f"{strategy.id}: {node.name}/{name}", set()).update(edge.updates)
+    written_out = {name: _written_out(pathway, name) for name in pathway.derived}
+    programs = {
+        frozenset(one for name in names for one in written_out.get(name, (name,))) for names in uses.values() if names
+    }
+    left = {one.name: sum(one.name in program for program in programs) for one in pathway.attributes}
+    ordered: list[str] = []
+    while left:
+        line = [max(left, key=left.__getitem__)]
+        met = {program for program in programs if line[0] in program}
+        total = left.pop(line[0])
+        while left and len(line) < _ATTRIBUTES_IN_LINE and total > 0:
+            shared = {name: sum(name in program for program in met) for name in left}
+            line.append(max(left, key=lambda name: (shared[name], left[name])))
+            met |= {program for program in programs if line[-1] in program}
+            left.pop(line[-1])
+        ordered += line
+    return tuple(ordered)
+
+
+def _written_out(pathway: Pathway, name: str) -> set[str]:
+    """The attributes that a derived attribute is made of in the end."""
+    found: set[str] = set()
+    for used in pathway.derived[name].attributes:
+        found |= _written_out(pathway, used) if used in pathway.derived else {used}
+    return found
 
 
 def build(
@@ -612,8 +659,9 @@ class _Builder:
         self.effects: list[tuple[Floats, Floats, Floats, Floats]] = []
         self.effect_index: dict[tuple[str, str], int] = {}
         states = [node for node in pathway.nodes if isinstance(node, State)]
-        multipliers = [self.programs.resolved(t.log_multiplier) for s in states for t in s.transitions if t.log_multiplier is not None]
-        watched = dict.fromkeys([*pathway.tag, *(name for one in multipliers for name in sorted(one.attributes))])
+        watched = dict.fromkeys(pathway.tag)
+        for transition in (t for s in states for t in s.transitions if t.log_multiplier is not None):
+            watched |= dict.fromkeys(sorted(self.programs.resolved(transition.log_multiplier).attributes))
         self.watched = {name: place for place, name in enumerate(watched)}
         life = dict.fromkeys(t.name for s in states for t in s.transitions if t.threshold == "life")
         self.life = {name: position for position, name in enumerate(life)}

@@ -502,7 +502,8 @@ class Prepared:
         rows: list[Floats] = []
         columns = []
         initial = np.zeros(max(len(declared), 1))
-        for position, (name, attribute) in enumerate(declared.items()):
+        for position, name in enumerate(self.names.attributes):
+            attribute = declared[name]
             if name in given:
                 array = np.asarray(given[name], dtype=np.float64)
                 if array.ndim != 1 or (rows and array.shape != rows[0].shape):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from simhcc.engine import kernel
 from simhcc.engine import layout as at
 from simhcc.engine.arithmetic import exp_
-from simhcc.engine.compiled import inline, part
+from simhcc.engine.compiled import inline, merged, part
 from simhcc.engine.directory import (
     Spaces,
     counts2,
@@ -44,6 +44,8 @@ LANES = 4
 """Durations are added up in so many partial sums a leaf (patient modulo LANES), so that adding is not one long chain."""
 
 
+_AT_ONCE = 128
+"""visits that are turned into sums together, group of channels by group: their patients' sums stay in the caches meanwhile"""
 PADDING = 40
 """places added to the rows of a block: at least the 32 of a whole vector loop, and no multiple of the places in many cache lines"""
 
@@ -124,9 +126,9 @@ class Work(NamedTuple):
     rates: Floats
     """(channels, slots) of the draw and strategy at hand"""
     months: Floats
-    """(groups, visits in the buffer)"""
+    """(visits in the buffer,): of the group of channels at hand"""
     weights: Floats
-    """(groups, block): discount factor at the end of the patient's last visit"""
+    """(block, groups): discount factor at the end of the patient's last visit"""
     totals: Floats
     """(block, 3 x channels), as a visit adds to many of one patient: from rates, from administrations, from marks and
     deaths; apart, so that the order in which a patient's sums are added never depends on when a buffer was full"""
@@ -145,13 +147,14 @@ class Work(NamedTuple):
     quantities: Floats
     """(leaves, terms)"""
     marked: NDArray[np.uint16]
-    """(block, marks): times each mark was made; a life has at most MOST_EVENTS of them"""
+    """(marks, block): times each mark was made; a life has at most MOST_EVENTS of them"""
     schedules: Floats
     """(administrations, 6): of the draw at hand, see `_SCHEDULE_*`"""
     paid: Floats
     """(rewards of marks, 3): of the draw at hand, see `_PAID_*`"""
     exponentials: Floats
-    """(2, visits in the buffer): discount factors at the beginning and the end of a visit"""
+    """(2, visits or marks in the buffer): discount factors at the beginning and the end of a visit; at a mark, and what it is
+    worth"""
     values: Floats
     """(strategies, columns, block)"""
     slot_of: Ints
@@ -194,7 +197,7 @@ def _work_of(space):  # type: ignore[no-untyped-def]
         reals2(space, at.A_VISIT_REALS), integers2(space, at.A_VISIT_INTEGERS), reals1(space, at.A_MARK_REALS),
         integers2(space, at.A_MARK_INTEGERS), integers1(space, at.A_CONTROL), reals2(space, at.A_ATTRIBUTES),
         reals2(space, at.A_MOMENTS), facts2(space, at.A_FACTS), counts2(space, at.A_ENTRIES),
-        reals2(space, _WORK), reals2(space, _WORK + 1), reals2(space, _WORK + 2), reals2(space, _WORK + 3),
+        reals2(space, _WORK), reals1(space, _WORK + 1), reals2(space, _WORK + 2), reals2(space, _WORK + 3),
         reals1(space, _WORK + 4), integers1(space, _WORK + 5), reals2(space, _WORK + 6), reals2(space, _WORK + 7),
         reals2(space, _WORK + 8), reals3(space, _WORK + 9), reals2(space, _WORK + 10), counts2(space, _WORK + 11),
         reals2(space, _WORK + 12), reals2(space, _WORK + 13), reals2(space, _WORK + 14),
@@ -308,26 +311,18 @@ def _numbers_of_draw(rewards, draw, work):  # type: ignore[no-untyped-def]
         work.paid[row, _PAID_AMOUNT] = rewards.numbers[draw, rewards.terms[term, 1]]
 
 
-@part("i8(i8,i8,i8,i8,i8)")
-def absorb(space, draw, first, strategy, row):  # type: ignore[no-untyped-def]
-    """Turn the visits and marks in the buffers into sums, and empty the buffers. `space` is the directory.
-
-    `first` is the block's first column in the cohort, `row` its first leaf's row in the sums.
-    """
+@merged
+def _accrue(space, draw, first, strategy, begin, end):  # type: ignore[no-untyped-def]
+    """Turn the visits `begin` to `end` of the buffer into sums."""
     rewards = _rewards_of(space)
     work = _work_of(space)
     plan = _plan_of(space)
     cohort = reals2(space, at.A_COHORT)
     occupancy = _sums_of(space).occupancy
-    mark_counts = _sums_of(space).mark_counts
-    step = plan.step[0]
-    grid = plan.grid[0]
-    traced = plan.grid[1]
-    visits = work.control[at.CONTROL_VISITS]
     groups = rewards.discount.shape[0]
     channels = rewards.channel_group.shape[0]
     age_row = rewards.size[1]
-    for i in range(visits):
+    for i in range(begin, end):
         cell = work.visit_integers[at.VISIT_IN_CELL, i]
         if work.slot_of[cell] < 0:
             _meet(rewards, draw, work, cell)
@@ -347,13 +342,13 @@ def absorb(space, draw, first, strategy, row):  # type: ignore[no-untyped-def]
         discounted = False
         if rewards.band_first[group + 1] > rewards.band_first[group]:
             if rate != 0.0:
-                for i in range(visits):
+                for i in range(begin, end):
                     work.exponentials[0, i] = exp_(-rate * work.visit_reals[at.VISIT_ENTERED, i])
-                for i in range(visits):
+                for i in range(begin, end):
                     work.exponentials[1, i] = exp_(-rate * work.visit_reals[at.VISIT_LEFT, i])
             first_band = rewards.band_first[group]
             last_band = rewards.band_first[group + 1]
-            for i in range(visits):
+            for i in range(begin, end):
                 age = 12.0 * cohort[age_row, first + work.visit_integers[at.VISIT_PATIENT, i]]
                 entered = work.visit_reals[at.VISIT_ENTERED, i]
                 left = work.visit_reals[at.VISIT_LEFT, i]
@@ -364,31 +359,31 @@ def absorb(space, draw, first, strategy, row):  # type: ignore[no-untyped-def]
                     factor = rewards.numbers[draw, rewards.bands[band, 1]] if starts <= entered else factor
                     changes = changes | ((starts > entered) & (starts < left))
                 if changes:
-                    work.months[group, i] = _banded_months(rewards, draw, group, rate, entered, left, age)
+                    work.months[i] = _banded_months(rewards, draw, group, rate, entered, left, age)
                 elif rate == 0.0:
-                    work.months[group, i] = factor * (left - entered)
+                    work.months[i] = factor * (left - entered)
                 else:
                     # Most visits lie in one band; their exponentials were computed many at a time.
-                    work.months[group, i] = factor * ((work.exponentials[0, i] - work.exponentials[1, i]) / rate)
+                    work.months[i] = factor * ((work.exponentials[0, i] - work.exponentials[1, i]) / rate)
         elif rate == 0.0:
-            for i in range(visits):
-                work.months[group, i] = work.visit_reals[at.VISIT_LEFT, i] - work.visit_reals[at.VISIT_ENTERED, i]
+            for i in range(begin, end):
+                work.months[i] = work.visit_reals[at.VISIT_LEFT, i] - work.visit_reals[at.VISIT_ENTERED, i]
         else:
             # A visit begins where the patient's last one ended, so one exponential a visit is enough.
             discounted = True
-            for i in range(visits):
-                work.months[group, i] = exp_(-rate * work.visit_reals[at.VISIT_LEFT, i])
+            for i in range(begin, end):
+                work.months[i] = exp_(-rate * work.visit_reals[at.VISIT_LEFT, i])
         scale = 1.0 / rate if discounted else 1.0
         # One pass over the visits for the durations and the group's first two channels: looking up is what takes time.
-        for i in range(visits):
+        for i in range(begin, end):
             p = np.uint64(work.visit_integers[at.VISIT_PATIENT, i])
             slot = np.uint64(work.visit_integers[at.VISIT_SLOT, i])
-            months = work.months[group, i]
+            months = work.months[i]
             if discounted:
                 weight = months
-                months = (work.weights[group, p] - weight) * scale
-                work.weights[group, p] = weight
-                work.months[group, i] = months
+                months = (work.weights[p, group] - weight) * scale
+                work.weights[p, group] = weight
+                work.months[i] = months
             place = (p >> np.uint64(10)) * np.uint64(LANES) + (p & np.uint64(LANES - 1))
             work.durations[place, group, slot] += months
             work.totals[p, one] += work.rates[one, slot] * months
@@ -396,22 +391,23 @@ def absorb(space, draw, first, strategy, row):  # type: ignore[no-untyped-def]
                 work.totals[p, other] += work.rates[other, slot] * months
         for channel in range(other + 1, channels):
             if other >= 0 and rewards.channel_group[channel] == group and rewards.channel_rated[channel] == 1:
-                for i in range(visits):
+                for i in range(begin, end):
                     p = np.uint64(work.visit_integers[at.VISIT_PATIENT, i])
                     slot = np.uint64(work.visit_integers[at.VISIT_SLOT, i])
-                    work.totals[p, channel] += work.rates[channel, slot] * work.months[group, i]
-    if traced == 1:
-        top = float(grid + 1)
-        for i in range(visits):
+                    work.totals[p, channel] += work.rates[channel, slot] * work.months[i]
+    if plan.grid[1] == 1:
+        step = plan.step[0]
+        top = float(plan.grid[0] + 1)
+        for i in range(begin, end):
             state = rewards.cell_parts[work.visit_integers[at.VISIT_IN_CELL, i], 0]
-            begin = int(min(np.ceil(work.visit_reals[at.VISIT_ENTERED, i] / step), top))
-            end = int(min(np.ceil(work.visit_reals[at.VISIT_LEFT, i] / step), top))
-            occupancy[strategy, state, begin] += 1
-            occupancy[strategy, state, end] -= 1
+            entered_at = int(min(np.ceil(work.visit_reals[at.VISIT_ENTERED, i] / step), top))
+            left_at = int(min(np.ceil(work.visit_reals[at.VISIT_LEFT, i] / step), top))
+            occupancy[strategy, state, entered_at] += 1
+            occupancy[strategy, state, left_at] -= 1
     if rewards.administrations.shape[0] > 0:
         per_slot = (rewards.administration_first.shape[0] - 1) // 2
         tags = rewards.tag_sets.shape[1]
-        for i in range(visits):
+        for i in range(begin, end):
             p = work.visit_integers[at.VISIT_PATIENT, i]
             cell = work.visit_integers[at.VISIT_IN_CELL, i]
             for treated in range(2):
@@ -440,55 +436,106 @@ def absorb(space, draw, first, strategy, row):  # type: ignore[no-untyped-def]
                             number = number * cohort[rewards.administrations[given, 4], first + p]
                         work.quantities[p >> 10, term] += number
                         work.totals[p, channels + channel] += work.schedules[given, _SCHEDULE_AMOUNT] * number
-    for i in range(work.control[at.CONTROL_MARKS]):
+
+
+@merged
+def _count_marks(space, draw, first, strategy, row, begin, end):  # type: ignore[no-untyped-def]
+    """Turn the marks `begin` to `end` of the buffer into sums: the same mark of as many patients.
+
+    No patient is among them twice, so each step is a loop over patients of whom none waits for another.
+    """
+    rewards = _rewards_of(space)
+    work = _work_of(space)
+    cohort = reals2(space, at.A_COHORT)
+    mark_counts = _sums_of(space).mark_counts
+    channels = rewards.channel_group.shape[0]
+    mark = work.mark_integers[at.MARK_NAME, begin]
+    for i in range(begin, end):
         p = np.uint64(work.mark_integers[at.MARK_PATIENT, i])
-        column = np.uint64(first) + p
-        mark = work.mark_integers[at.MARK_NAME, i]
-        time = work.mark_reals[i]
-        before = work.marked[p, mark]
-        work.marked[p, mark] = before + np.uint16(1)
+        before = work.marked[mark, p]
+        work.marked[mark, p] = before + np.uint16(1)
         leaf = row + np.int64(p >> np.uint64(10))
         mark_counts[leaf, strategy, mark, 0] += 1.0
         # Squares of successive whole numbers lie 2 n + 1 apart; sums of whole numbers are exact in any order.
         mark_counts[leaf, strategy, mark, 1] += 2.0 * float(before) + 1.0
-        if rewards.end_mark[mark] == 1:
-            work.ended[p] = time
+    if rewards.end_mark[mark] == 1:
+        for i in range(begin, end):
+            p = np.uint64(work.mark_integers[at.MARK_PATIENT, i])
+            work.ended[p] = work.mark_reals[i]
             work.died[p] = 1
-        # A mark may be an endpoint and start its clock: an event at the origin itself counts only if it came before.
-        for entry in range(rewards.endpoint_first[mark], rewards.endpoint_first[mark + 1]):
-            endpoint = rewards.endpoint_of[entry]
-            if time >= work.origins[p, endpoint] and time < work.reached[p, endpoint]:
-                work.reached[p, endpoint] = time
-        for entry in range(rewards.origin_first[mark], rewards.origin_first[mark + 1]):
-            endpoint = rewards.origin_of[entry]
-            if work.origins[p, endpoint] == np.inf:
-                work.origins[p, endpoint] = time
-        weighted = np.int64(-1)
-        weight = 1.0
-        for given in range(rewards.mark_first[mark], rewards.mark_first[mark + 1]):
-            term = rewards.mark_rewards[given, 0]
-            channel = rewards.terms[term, 0]
-            group = rewards.channel_group[channel]
-            rate = work.paid[given, _PAID_RATE]
-            interval = rewards.mark_rewards[given, 3]
-            if interval < 0:
-                if group != weighted:
-                    weight = exp_(-rate * time)
-                    weighted = group
-                number = weight
-            else:
-                begin = max(time, work.intervals[p, interval])
-                end = time + work.paid[given, _PAID_MONTHS]
+    # A mark may be an endpoint and start its clock: an event at the origin itself counts only if it came before.
+    for entry in range(rewards.endpoint_first[mark], rewards.endpoint_first[mark + 1]):
+        endpoint = rewards.endpoint_of[entry]
+        for i in range(begin, end):
+            p = np.uint64(work.mark_integers[at.MARK_PATIENT, i])
+            time = work.mark_reals[i]
+            reached = work.reached[p, endpoint]
+            earlier = (time >= work.origins[p, endpoint]) & (time < reached)
+            work.reached[p, endpoint] = time if earlier else reached
+    for entry in range(rewards.origin_first[mark], rewards.origin_first[mark + 1]):
+        endpoint = rewards.origin_of[entry]
+        for i in range(begin, end):
+            p = np.uint64(work.mark_integers[at.MARK_PATIENT, i])
+            origin = work.origins[p, endpoint]
+            work.origins[p, endpoint] = work.mark_reals[i] if origin == np.inf else origin
+    weighted = np.int64(-1)
+    for given in range(rewards.mark_first[mark], rewards.mark_first[mark + 1]):
+        term = rewards.mark_rewards[given, 0]
+        channel = rewards.terms[term, 0]
+        group = rewards.channel_group[channel]
+        rate = work.paid[given, _PAID_RATE]
+        amount = work.paid[given, _PAID_AMOUNT]
+        interval = rewards.mark_rewards[given, 3]
+        by = rewards.mark_rewards[given, 2]
+        if interval < 0:
+            if group != weighted:
+                for i in range(begin, end):
+                    work.exponentials[0, i] = exp_(-rate * work.mark_reals[i])
+                weighted = group
+            for i in range(begin, end):
+                work.exponentials[1, i] = work.exponentials[0, i]
+        else:
+            months = work.paid[given, _PAID_MONTHS]
+            for i in range(begin, end):
+                p = np.uint64(work.mark_integers[at.MARK_PATIENT, i])
+                from_ = max(work.mark_reals[i], work.intervals[p, interval])
+                until = work.mark_reals[i] + months
                 number = 0.0
-                if end > begin:
-                    number = _weighted_months(rewards, draw, group, rate, begin, end, cohort, column)
-                    work.intervals[p, interval] = end
-            if rewards.mark_rewards[given, 2] >= 0:
-                number = number * cohort[rewards.mark_rewards[given, 2], column]
+                if until > from_:
+                    column = np.uint64(first) + p
+                    number = _weighted_months(rewards, draw, group, rate, from_, until, cohort, column)
+                    work.intervals[p, interval] = until
+                work.exponentials[1, i] = number
+        for i in range(begin, end):
+            p = np.uint64(work.mark_integers[at.MARK_PATIENT, i])
+            number = work.exponentials[1, i]
+            if by >= 0:
+                number = number * cohort[by, np.uint64(first) + p]
             work.quantities[p >> np.uint64(10), term] += number
-            work.totals[p, 2 * channels + channel] += work.paid[given, _PAID_AMOUNT] * number
-    work.control[at.CONTROL_VISITS] = 0
-    work.control[at.CONTROL_MARKS] = 0
+            work.totals[p, 2 * channels + channel] += amount * number
+
+
+@part("i8(i8,i8,i8,i8,i8)")
+def absorb(space, draw, first, strategy, row):  # type: ignore[no-untyped-def]
+    """Turn the visits and marks in the buffers into sums, and empty the buffers. `space` is the directory.
+
+    `first` is the block's first column in the cohort, `row` its first leaf's row in the sums.
+    """
+    control = integers1(space, at.A_CONTROL)
+    mark_integers = integers2(space, at.A_MARK_INTEGERS)
+    visits = control[at.CONTROL_VISITS]
+    begin = 0
+    while begin < visits:
+        end = min(begin + _AT_ONCE, visits)
+        _accrue(space, draw, first, strategy, begin, end)
+        begin = end
+    begin = 0
+    while begin < control[at.CONTROL_MARKS]:
+        end = mark_integers[at.MARK_RUN_END, begin]
+        _count_marks(space, draw, first, strategy, row, begin, end)
+        begin = end
+    control[at.CONTROL_VISITS] = 0
+    control[at.CONTROL_MARKS] = 0
     return at.OK
 
 
@@ -509,9 +556,9 @@ def _begin(space, draw, count, horizon):  # type: ignore[no-untyped-def]
     for leaf in range(leaves):
         for term in range(rewards.terms.shape[0]):
             work.quantities[leaf, term] = 0.0
-    for group in range(rewards.discount.shape[0]):
-        for k in range(count):
-            work.weights[group, k] = 1.0
+    for k in range(count):
+        for group in range(rewards.discount.shape[0]):
+            work.weights[k, group] = 1.0
     for k in range(count):
         work.ended[k] = horizon
         work.died[k] = 0
@@ -522,9 +569,9 @@ def _begin(space, draw, count, horizon):  # type: ignore[no-untyped-def]
     for k in range(count):
         for interval in range(rewards.size[0]):
             work.intervals[k, interval] = 0.0
-    for k in range(count):
-        for mark in range(model.size[at.SIZE_MARKS]):
-            work.marked[k, mark] = 0
+    for mark in range(model.size[at.SIZE_MARKS]):
+        for k in range(count):
+            work.marked[mark, k] = 0
     work.control[at.CONTROL_QUEUE] = 0
     work.control[at.CONTROL_VISITS] = 0
     work.control[at.CONTROL_MARKS] = 0
@@ -541,16 +588,18 @@ def _finish(space, draw, first, count, strategy, row, counted, horizon):  # type
     sums = _sums_of(space)
     cohort = reals2(space, at.A_COHORT)
     channels = rewards.channel_group.shape[0]
-    for k in range(count):
-        ended = work.ended[k]
-        for reward in range(rewards.mark_rewards.shape[0]):
-            interval = rewards.mark_rewards[reward, 3]
-            if interval < 0 or not work.intervals[k, interval] > ended:
+    for reward in range(rewards.mark_rewards.shape[0]):
+        interval = rewards.mark_rewards[reward, 3]
+        if interval < 0:
+            continue
+        term = rewards.mark_rewards[reward, 0]
+        channel = rewards.terms[term, 0]
+        group = rewards.channel_group[channel]
+        rate = rewards.numbers[draw, rewards.discount[group]]
+        for k in range(count):
+            ended = work.ended[k]
+            if not work.intervals[k, interval] > ended:
                 continue
-            term = rewards.mark_rewards[reward, 0]
-            channel = rewards.terms[term, 0]
-            group = rewards.channel_group[channel]
-            rate = rewards.numbers[draw, rewards.discount[group]]
             number = -_weighted_months(
                 rewards, draw, group, rate, ended, work.intervals[k, interval], cohort, first + k
             )  # fmt: skip
@@ -862,15 +911,15 @@ def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work
         visit_reals=np.zeros((4, buffer)),
         visit_integers=np.zeros((4, buffer), dtype=np.int64),
         mark_reals=np.zeros(buffer),
-        mark_integers=np.zeros((2, buffer), dtype=np.int64),
+        mark_integers=np.zeros((3, buffer), dtype=np.int64),
         control=np.zeros(at.CONTROLS, dtype=np.int64),
         attributes=_in_cache_lines(width, _odd_lines(attributes)),
         moments=_in_cache_lines(width, _odd_lines(at.MOMENTS + scheduled)),
         facts=_in_cache_lines(width, _odd_lines(-(-(at.FACTS + 2 * scheduled) // 2))).view(np.int32),
         entries=np.zeros((nodes, width), dtype=np.uint16),
         rates=np.zeros((max(channels, 1), cells)),
-        months=np.zeros((max(groups, 1), buffer)),
-        weights=np.zeros((max(groups, 1), width)),
+        months=np.zeros(buffer),
+        weights=np.zeros((width, max(groups, 1))),
         totals=np.zeros((width, 3 * max(channels, 1))),
         ended=np.zeros(width),
         died=np.zeros(width, dtype=np.int64),
@@ -879,7 +928,7 @@ def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work
         intervals=np.zeros((width, max(int(rewards.size[0]), 1))),
         durations=np.zeros((leaves * LANES, max(groups, 1), cells)),
         quantities=np.zeros((leaves, max(rewards.terms.shape[0], 1))),
-        marked=np.zeros((width, max(marks, 1)), dtype=np.uint16),
+        marked=np.zeros((max(marks, 1), width), dtype=np.uint16),
         schedules=np.zeros((max(rewards.administrations.shape[0], 1), 6)),
         paid=np.zeros((max(rewards.mark_rewards.shape[0], 1), 3)),
         exponentials=np.zeros((2, buffer)),

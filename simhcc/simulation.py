@@ -801,7 +801,7 @@ def histories(
                 filled, marked = int(work.control[at.CONTROL_VISITS]), int(work.control[at.CONTROL_MARKS])
                 offset = np.array([[begin + first_patient], [0], [0]])
                 visits.append((work.visit_integers[:3, :filled] + offset, work.visit_reals[:, :filled].copy()))
-                marks.append((work.mark_integers[:, :marked] + offset[:2], work.mark_reals[:marked].copy()))
+                marks.append((work.mark_integers[:2, :marked] + offset[:2], work.mark_reals[:marked].copy()))
                 work.control[at.CONTROL_VISITS] = work.control[at.CONTROL_MARKS] = 0
             if status != at.OK:
                 patient = begin + first_patient + int(work.control[at.CONTROL_ERROR_PATIENT])

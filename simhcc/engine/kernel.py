@@ -1266,6 +1266,7 @@ def _follow_edges(space, node, draw, count, patient0, luck, k0, k1):
         marks = control[at.CONTROL_MARKS]
         mark = model.edges[edge, at.EDGE_MARK]
         if mark >= 0:
+            mark_integers[at.MARK_RUN_END, marks] = marks + number
             for k in range(number):
                 p = lists[at.GROUPED, begin + k]
                 mark_reals[marks + k] = moments[p, at.NOW]
@@ -1311,6 +1312,7 @@ def _follow_edges(space, node, draw, count, patient0, luck, k0, k1):
                 queued[queue] += 1
         elif nodes[target, at.NODE_KIND] == at.END:
             name = nodes[target, at.NODE_MARK]
+            mark_integers[at.MARK_RUN_END, marks] = marks + number
             for k in range(number):
                 p = lists[at.GROUPED, begin + k]
                 mark_reals[marks + k] = moments[p, at.NOW]

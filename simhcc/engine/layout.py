@@ -390,7 +390,8 @@ LEAF = 1024
 VISIT_ENTERED, VISIT_LEFT, VISIT_LOCAL_SINCE, VISIT_SYSTEMIC_SINCE = 0, 1, 2, 3
 VISIT_PATIENT, VISIT_IN_CELL, VISIT_ENDED_BY, VISIT_SLOT = 0, 1, 2, 3
 """the slot is the cell's place among those that the block has met, filled in by `outcomes`"""
-MARK_PATIENT, MARK_NAME = 0, 1
+MARK_PATIENT, MARK_NAME, MARK_RUN_END = 0, 1, 2
+"""the last, at the first mark of a list of patients who make the same one: where their marks end"""
 ENDED_BY_HORIZON = -1
 
 # Positions in the control array that `advance` and its caller share.

@@ -152,6 +152,10 @@ class Scheduled(Edge):
     The origin is the state's entry (`Clock.STATE`), entry into the model, or the start of a treatment. Due exactly at
     entry fires, due earlier is skipped. The counter belongs to the stay (state clock) or else to the treatment or life.
     `first` may be an expression of the patient; `when` switches the event off while it is 0.
+
+    A `rearmed` event has no period: it happens at origin + first whenever that time comes, so as often as an edge gives
+    `first` another value. What it leads to must do so before the stay goes on, or it would happen for ever at one time, which
+    stops the run (rule 11 of `docs/engine.md`).
     """
 
     name: str
@@ -159,6 +163,7 @@ class Scheduled(Edge):
     period: Operand | None = None
     origin: Clock = Clock.STATE
     when: Operand | None = None
+    rearmed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -448,6 +453,7 @@ def _cause_words(edge: Edge) -> str:
         return f"hazard ({hazard}, {edge.clock.name.lower()} clock{seen})"
     if isinstance(edge, Scheduled):
         every = f", then every {in_words(as_expression(edge.period))} months" if edge.period is not None else ""
+        every = ", each time that is set" if edge.rearmed else every
         return f"at {in_words(as_expression(edge.first))} months of {edge.origin.name.lower()} time{every}"
     if isinstance(edge, Branch):
         return f"probability {in_words(as_expression(edge.weight))}"
@@ -552,6 +558,11 @@ def _check_node(pathway: Pathway, node: Node, strategy: Strategy) -> None:
         for event in node.scheduled:
             if event.origin is Clock.AGE:
                 raise ModelError(f"{node.name}/{event.name}: a scheduled event cannot have attained age as its origin")
+            if event.rearmed and (event.period is not None or not depends_on_patient(as_expression(event.first))):
+                raise ModelError(
+                    f"{node.name}/{event.name}: a rearmed event has no period, and a first time that depends on the patient, "
+                    "so that an edge can set it anew"
+                )
     elif isinstance(node, Chance):
         if not node.branches:
             raise ModelError(f"chance node {node.name!r} has no branches")

@@ -224,6 +224,11 @@ class _Programs:
             self._resolved[expression.key] = found
         return found
 
+    def plain_attribute(self, expression: Expression) -> int:
+        """Where an expression that is nothing but an attribute is read from, else -1."""
+        expression = _replaced(expression, self.fixed, {})
+        return self.attribute[str(expression.payload)] if expression.operation == "attribute" else -1
+
     def values(self, operands: Sequence[Operand], place: str) -> int:
         """Program that leaves the values in registers 0, 1, ..."""
         body = _Body(self, place, len(operands))
@@ -854,6 +859,7 @@ class _Builder:
             logarithm = self.programs.resolved(transition.log_multiplier)
             if depends_on_patient(logarithm):
                 row[at.TRANSITION_PROGRAM] = self.programs.values([logarithm], name)
+                row[at.TRANSITION_ATTRIBUTE] = self.programs.plain_attribute(logarithm)
                 row[at.TRANSITION_TIMED] = int(any(leaves(logarithm, "builtin")))
                 row[at.TRANSITION_DEPENDS] = self.changes(logarithm.attributes)
                 if logarithm.treatments:
@@ -894,6 +900,7 @@ class _Builder:
         first = self.programs.resolved(event.first)
         if depends_on_patient(first):
             row[at.SCHEDULED_FIRST_PROGRAM] = self.programs.values([first], name)
+            row[at.SCHEDULED_FIRST_ATTRIBUTE] = self.programs.plain_attribute(first)
         else:
             row[at.SCHEDULED_FIRST] = self.numbers.index(first, f"{name} (first)")
             if (self.numbers.value(first, name) < 0).any():
@@ -903,6 +910,8 @@ class _Builder:
             if not (period > 0).all() or not np.isfinite(period).all():
                 raise ModelError(f"{name}: period {period[~(period > 0) | ~np.isfinite(period)][0]:g} is not above 0")
             row[at.SCHEDULED_PERIOD] = self.numbers.index(event.period, f"{name} (period)")
+        elif event.rearmed:
+            row[at.SCHEDULED_PERIOD] = at.REARMED
         row[at.SCHEDULED_ORIGIN] = int(event.origin)
         if event.when is not None:
             row[at.SCHEDULED_WHEN_PROGRAM] = self.programs.values([event.when], name)

@@ -506,13 +506,20 @@ def _count_marks(space, draw, first, strategy, row, begin, end):  # type: ignore
                     number = _weighted_months(rewards, draw, group, rate, from_, until, cohort, column)
                     work.intervals[p, interval] = until
                 work.exponentials[1, i] = number
+        leaf = np.uint64(work.mark_integers[at.MARK_PATIENT, begin]) >> np.uint64(10)
+        quantity = work.quantities[leaf, term]
         for i in range(begin, end):
             p = np.uint64(work.mark_integers[at.MARK_PATIENT, i])
             number = work.exponentials[1, i]
             if by >= 0:
                 number = number * cohort[by, np.uint64(first) + p]
-            work.quantities[p >> np.uint64(10), term] += number
+            if p >> np.uint64(10) != leaf:
+                work.quantities[leaf, term] = quantity
+                leaf = p >> np.uint64(10)
+                quantity = work.quantities[leaf, term]
+            quantity += number
             work.totals[p, 2 * channels + channel] += amount * number
+        work.quantities[leaf, term] = quantity
 
 
 @part("i8(i8,i8,i8,i8,i8)")

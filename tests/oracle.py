@@ -512,6 +512,9 @@ class Oracle:
         patient.counters[node.name, event.name] = (owner, k)
         if event.when is not None and self.value(event.when, patient, node.name, place) == 0.0:
             return INFINITE, k
+        if event.rearmed:
+            due = origin + first
+            return (due if due >= patient.now else INFINITE), k
         if event.period is None:
             due = origin + first
             return (due if k == 0 and due >= patient.now else INFINITE), k

@@ -149,6 +149,20 @@ def states(draw: Any, name: str) -> State:
         )
         for number in range(draw(st.integers(0, 2)))
     ]
+    origin = draw(some(Clock.STATE, Clock.MODEL, Clock.SYSTEMIC))
+    alarm = Scheduled(
+        name="alarm",
+        first=attribute("alarm"),
+        rearmed=True,
+        origin=origin,
+        when=draw(some(None, None, attribute("x") == 1.0)),
+        **draw(edges()),
+    )
+    # Whatever it leads to, the time is set anew: some months on, or never again.
+    later = MONTHS_IN_STATE + 2.0 if origin is Clock.STATE else MONTHS + 3.25
+    alarm = replace(alarm, updates={**alarm.updates, "alarm": draw(some(later, MONTHS + 1.0, 1e9))})
+    if draw(st.booleans()):
+        scheduled.append(alarm)
     return only(name, LIFE, *transitions, *scheduled, dying(draw(st.floats(0.005, 0.05)), effect="effect"))
 
 
@@ -197,6 +211,7 @@ def pathways(draw: Any) -> Pathway:
         attributes=(
             Attribute(name="x", initial=0.0),
             Attribute(name="level", initial=0.0, levels=("low", "middle", "high")),
+            Attribute(name="alarm", initial=draw(quarter(0.0, 6.0))),
         ),
         treatments=(
             Treatment(id="tace", slot="local", effects={"effect": draw(effects())}),

@@ -32,7 +32,7 @@ from engine_tools import (
 from oracle import Mark
 
 from simhcc.engine import rng
-from simhcc.errors import SimulationError
+from simhcc.errors import ModelError, SimulationError
 from simhcc.expressions import (
     MONTHS,
     MONTHS_IN_STATE,
@@ -482,6 +482,56 @@ def test_due_exactly_at_entry_fires_whatever_the_rounding(period: float) -> None
         entered = k * period
         (life,) = same_as_oracle(model_ticks(entered, period), patients=1, horizon=entered + 2.5 * period)
         assert marks_of(life, "tick") == [j * period for j in (k, k + 1, k + 2) if j * period < entered + 2.5 * period]
+
+
+def rearmed(first: Operand, updates: dict[str, Operand], origin: Clock = Clock.STATE, **fields: Any) -> Scheduled:
+    return Scheduled(
+        name="alarm", to="STAY", first=first, rearmed=True, origin=origin, mark="alarm", updates=updates, **fields
+    )
+
+
+def test_a_rearmed_event_comes_each_time_that_is_set() -> None:
+    # Set to month 2, then 1.5 months after each time, until the third has come; by hand 2, 3.5 and 5.
+    again = where(attribute("left") > 1.0, MONTHS_IN_STATE + 1.5, 1e9)
+    alarm = rearmed(attribute("due"), {"due": again, "left": attribute("left") - 1.0})
+    graph = pathway(
+        only("a", NOBODY, alarm),
+        DEAD,
+        attributes=(Attribute(name="due", initial=2.0), Attribute(name="left", initial=3.0)),
+    )
+    (life,) = same_as_oracle(graph, patients=1, horizon=20.0)
+    assert marks_of(life, "alarm") == [2.0, 3.5, 5.0]
+
+
+def test_a_rearmed_event_belongs_to_its_origin_and_is_skipped_when_its_time_has_passed() -> None:
+    # In state b, entered at month 4, the time 1 means month 5; on the clock of life it has passed.
+    graph = [
+        pathway(
+            only("a", NOBODY, Scheduled(name="go", to="b", first=4.0)),
+            only("b", NOBODY, rearmed(attribute("due"), {"due": 1e9}, origin)),
+            DEAD,
+            attributes=(Attribute(name="due", initial=1.0),),
+        )
+        for origin in (Clock.STATE, Clock.MODEL)
+    ]
+    assert [marks_of(same_as_oracle(one, patients=1, horizon=9.0)[0], "alarm") for one in graph] == [[5.0], []]
+
+
+def test_a_rearmed_event_that_nothing_sets_anew_stops_the_run() -> None:
+    alarm = rearmed(attribute("due"), {})
+    graph = pathway(only("a", NOBODY, alarm), DEAD, attributes=(Attribute(name="due", initial=2.0),))
+    with pytest.raises(SimulationError, match="passed more than 64 instant nodes at one time"):
+        kernel_histories(graph, patients=1, horizon=9.0)
+
+
+@pytest.mark.parametrize(("first", "period"), [(2.0, None), (attribute("due"), 3.0)])
+def test_a_rearmed_event_without_an_attribute_or_with_a_period_is_refused(
+    first: Operand, period: Operand | None
+) -> None:
+    alarm = rearmed(first, {"due": 1e9}, period=period)
+    graph = pathway(only("a", NOBODY, alarm), DEAD, attributes=(Attribute(name="due", initial=2.0),))
+    with pytest.raises(ModelError, match="a/alarm: a rearmed event has no period, and a first time that depends"):
+        graph.check(PLAIN)
 
 
 def test_a_single_event_that_was_due_before_entry_never_happens() -> None:

@@ -327,6 +327,24 @@ def test_sessions_of_a_course_keep_their_distance_and_go_on_as_long_as_they_work
     assert sessions.groupby("patient").size().median() == 10
 
 
+def test_a_session_is_what_the_local_slot_says_also_after_an_operation_was_declined() -> None:
+    # Who declines the operation under HAIC goes on with HAIC, not with a session of TACE, and has no fourth block.
+    graph = question([load_strategy("conversion_resection")], 60.0)
+    population = cohort("china_potentially_resectable", diameter=9.0)
+    changes = {"conversion.p_operated_given_offered": 0.2}
+    found = histories(
+        graph, as_values({**base(), **changes}), population, strategy="conversion_resection", patients=1500
+    )
+    visits, marks = found.visits, found.marks
+    seen = {"tace_session": 0, "haic_block": 0}
+    for row in marks[marks["mark"].isin(seen)].itertuples():
+        at = visits[(visits["patient"] == row.patient) & (visits["entered"] <= row.time) & (visits["left"] >= row.time)]
+        assert ("tace" if row.mark == "tace_session" else "haic") in set(at["local"]), row
+        seen[row.mark] += 1
+    assert min(seen.values()) > 100
+    assert marks[marks["mark"] == "haic_block"].groupby("patient").size().max() <= 3
+
+
 def test_a_lasting_loss_of_liver_function_closes_tace() -> None:
     always = {f"tace.p_lasting_liver_step_albi_{grade}": 0.999 for grade in ("1", "2a", "2b")}
     closing = run("leap-012", ["tace_sequential"], always, 24.0, albi=-2.4)

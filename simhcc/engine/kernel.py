@@ -177,11 +177,20 @@ def _close_visit(p, treated, moments, facts, visit_reals, visit_integers, filled
 
 
 @merged
-def _multipliers(space, model, draw, node, transition, reals, row, count, patient0, luck, k0, k1):
+def _multipliers(
+    space, model, draw, node, transition, reals, attributes, lists, row, count, patient0, luck, k0, k1
+):  # fmt: skip
     """Fill the row of multipliers for the patients lists[row, :count]."""
     program = model.transitions[transition, at.TRANSITION_PROGRAM]
     number = model.transitions[transition, at.TRANSITION_MULTIPLIER]
-    if program >= 0:
+    attribute = model.transitions[transition, at.TRANSITION_ATTRIBUTE]
+    if attribute >= 0:
+        # Most log multipliers are an attribute as it is: a program for it would cost more than the look-up.
+        for k in range(whole_vectors(count)):
+            reals[_MULTIPLIER, k] = attributes[lists[row, k], attribute]
+        for k in range(whole_vectors(count)):
+            reals[_MULTIPLIER, k] = _limited_exp(reals[_MULTIPLIER, k])
+    elif program >= 0:
         run_program(space, program, draw, row, 0, count, node, patient0, luck, k0, k1)
         for k in range(whole_vectors(count)):
             reals[_MULTIPLIER, k] = _limited_exp(reals[at.REALS, k])
@@ -461,7 +470,9 @@ def _fresh_times(space, draw, node, count, patient0, luck, k0, k1, horizon):
             constant = model.numbers[draw, columns[transition, at.TRANSITION_MULTIPLIER]]
         has_effect = columns[transition, at.TRANSITION_HAS_EFFECT] == 1
         if program >= 0 or keep or has_effect:
-            _multipliers(space, model, draw, node, transition, reals, at.LIST, count, patient0, luck, k0, k1)
+            _multipliers(
+                space, model, draw, node, transition, reals, attributes, lists, at.LIST, count, patient0, luck, k0, k1
+            )
         # The addresses lie side by side: a loop with look-ups in it would not become vector code.
         for k in range(filled):
             reals[_WORK, k] = uniform(
@@ -637,7 +648,22 @@ def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k
                 looked = inside
             if looked == 0:
                 continue
-            _multipliers(space, model, draw, node, transition, reals, at.LOOKED, looked, patient0, luck, k0, k1)
+            _multipliers(
+                space,
+                model,
+                draw,
+                node,
+                transition,
+                reals,
+                attributes,
+                lists,
+                at.LOOKED,
+                looked,
+                patient0,
+                luck,
+                k0,
+                k1,
+            )
             solved = 0
             spending = 0
             solving = 0
@@ -859,6 +885,7 @@ def _scheduled_times(space, draw, node, begins, count, patient0, luck, k0, k1):
     moments = reals2(space, at.A_MOMENTS)
     facts = facts2(space, at.A_FACTS)
     lists = words2(space, at.A_LISTS)
+    attributes = reals2(space, at.A_ATTRIBUTES)
     columns = model.scheduled
     first_scheduled = model.nodes[node, at.NODE_SCHEDULED_FIRST]
     transitions = model.nodes[node, at.NODE_TRANSITION_END] - model.nodes[node, at.NODE_TRANSITION_FIRST]
@@ -867,7 +894,11 @@ def _scheduled_times(space, draw, node, begins, count, patient0, luck, k0, k1):
         origins = at.MOMENTS + event
         counters = at.FACTS + event
         program = columns[event, at.SCHEDULED_FIRST_PROGRAM]
-        if program >= 0:
+        attribute = columns[event, at.SCHEDULED_FIRST_ATTRIBUTE]
+        if attribute >= 0:
+            for k in range(count):
+                reals[_WORK, k] = attributes[lists[at.LIST, k], attribute]
+        elif program >= 0:
             run_program(space, program, draw, at.LIST, 0, count, node, patient0, luck, k0, k1)
             for k in range(count):
                 reals[_WORK, k] = reals[at.REALS, k]
@@ -879,17 +910,26 @@ def _scheduled_times(space, draw, node, begins, count, patient0, luck, k0, k1):
         period = np.inf
         if repeats:
             period = model.numbers[draw, columns[event, at.SCHEDULED_PERIOD]]
-        for k in range(count):
+        since = at.NOW
+        if origin_clock == at.CLOCK_STATE:
+            since = at.STAY_BEGAN
+        elif origin_clock == at.CLOCK_LOCAL:
+            since = at.LOCAL_START
+        elif origin_clock == at.CLOCK_SYSTEMIC:
+            since = at.SYSTEMIC_START
+        timed = count
+        if columns[event, at.SCHEDULED_PERIOD] == at.REARMED:
+            # Nothing is counted: it is due when the time that is set comes.
+            timed = 0
+            for k in range(count):
+                origin = 0.0 if since == at.NOW else moments[lists[at.LIST, k], since]
+                due = origin + reals[_WORK, k]
+                reals[_LATENT, k] = np.inf if due < reals[_TIME, k] else due
+        for k in range(timed):
             p = lists[at.LIST, k]
             now = reals[_TIME, k]
-            origin = 0.0
-            if origin_clock == at.CLOCK_STATE:
-                origin = moments[p, at.STAY_BEGAN]
-            elif origin_clock == at.CLOCK_LOCAL:
-                origin = moments[p, at.LOCAL_START]
-            elif origin_clock == at.CLOCK_SYSTEMIC:
-                origin = moments[p, at.SYSTEMIC_START]
-            number = facts[p, counters]
+            origin = 0.0 if since == at.NOW else moments[p, since]
+            number = np.int64(facts[p, counters])
             if (begins == 1 and origin_clock == at.CLOCK_STATE) or moments[p, origins] != origin:
                 number = 0
             first = reals[_WORK, k]

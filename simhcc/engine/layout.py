@@ -137,7 +137,9 @@ TRANSITION_DEPENDS = 13
 """changes (CHANGED_*) after which its time may be another one"""
 TRANSITION_FIRES = 14
 """the change that its own firing is"""
-TRANSITION_COLUMNS = 15
+TRANSITION_ATTRIBUTE = 15
+"""the attribute that is the log multiplier, as that is, else -1"""
+TRANSITION_COLUMNS = 16
 
 # Columns of `hazards`.
 HAZARD_FAMILY = 0
@@ -154,10 +156,14 @@ HAZARD_COLUMNS = 7
 SCHEDULED_FIRST = 0
 SCHEDULED_FIRST_PROGRAM = 1
 SCHEDULED_PERIOD = 2
+"""number that holds the period; -1: the event happens once; REARMED: whenever the time comes that is set"""
 SCHEDULED_ORIGIN = 3
 SCHEDULED_WHEN_PROGRAM = 4
 SCHEDULED_EDGE = 5
-SCHEDULED_COLUMNS = 6
+SCHEDULED_FIRST_ATTRIBUTE = 6
+"""the attribute that is the first time, as that is, else -1"""
+SCHEDULED_COLUMNS = 7
+REARMED = -2
 
 # Columns of `edges`. A slot of -1 keeps what it holds; a destination of -1 returns to the running stay.
 EDGE_MARK = 0

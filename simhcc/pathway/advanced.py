@@ -253,8 +253,7 @@ def _responds() -> dict[str, Operand]:
 
 def _counts() -> Chance:
     """A response is marked in the first treatment of the tumour only: that is when a trial counts it."""
-    treated_before = attribute("sessions_begun") + attribute("blocks_begun") > 0.0
-    first = (attribute("line") <= 1.0) & ~treated_before
+    first = (attribute("line") <= 1.0) & ~attribute("treated_locally")
     return Chance(
         name="response_counts",
         label="response to systemic therapy",

@@ -28,7 +28,6 @@ _RESPONSE = {name: float(code) for code, name in enumerate(RESPONSES)}
 _CLASS = {name: float(code) for code, name in enumerate(CLASSES)}
 _LONG_CONTROL = attribute("response_class") == _CLASS["long_control"]
 _HAIC = receiving("haic")
-_LAP = 1e4  # months, longer than any stay
 _NOW = 10.0  # log rate per month of what has already happened: within hours, seen at the next scan
 
 
@@ -53,22 +52,19 @@ def states() -> tuple[State, ...]:
                 common.drug_event(),
             ),
             scheduled=(
-                _again("session", "session_in", "sessions_begun", mark="tace_session", to="procedure"),
-                _again("haic_block", "haic_in", "blocks_begun", mark="haic_block", to="procedure"),
-                _again("session_scan", "scan_in", "sessions_judged", mark=None, to="session_response"),
+                # The whole course is one stay with one threshold for each of its hazards, so that a progression that no scan
+                # has shown yet is not forgotten at the next session.
+                Scheduled(
+                    name="session", first=attribute("session_in"), rearmed=True, mark="tace_session", to="procedure"
+                ),
+                Scheduled(
+                    name="haic_block", first=attribute("haic_in"), rearmed=True, mark="haic_block", to="procedure"
+                ),
+                Scheduled(name="session_scan", first=attribute("scan_in"), rearmed=True, to="session_response"),
                 common.planned_stop(risk.local_progression(), complete_response_under_local=True),
             ),
         ),
     )
-
-
-def _again(name: str, due: str, fired: str, mark: str | None, to: str) -> Scheduled:
-    """An event of the course that is due at the months in state of the attribute `due`, as often as that is set anew.
-
-    A scheduled event of one stay comes at first + k x period, where k counts its firings, so the whole course is one stay
-    with one threshold for each of its hazards: a progression that no scan has shown yet is not forgotten at the next session.
-    """
-    return Scheduled(name=name, first=attribute(due) - _LAP * attribute(fired), period=_LAP, mark=mark, to=to)
 
 
 def instants() -> tuple[Chance | Decision, ...]:
@@ -88,9 +84,7 @@ def _start() -> Chance:
                 updates={
                     "sessions": 0.0,
                     "failures": 0.0,
-                    "sessions_begun": 0.0,
-                    "blocks_begun": 0.0,
-                    "sessions_judged": 0.0,
+                    "treated_locally": 0.0,
                     "observed_response": 0.0,
                     "progressed": 0.0,
                     "new_lesions": 0.0,
@@ -187,8 +181,7 @@ def _procedure() -> Chance:
     acute = where(_HAIC, p("haic.p_acute_liver_step"), p("tace.p_acute_liver_step"))
     after: dict[str, Operand] = {
         "sessions": attribute("sessions") + 1.0,
-        "sessions_begun": attribute("sessions_begun") + (1.0 - _HAIC),
-        "blocks_begun": attribute("blocks_begun") + _HAIC,
+        "treated_locally": 1.0,
         "session_in": NEVER,
         "haic_in": NEVER,
         "scan_in": MONTHS_IN_STATE + p("tace.scan_after_session_months"),
@@ -245,7 +238,6 @@ def _response() -> Chance:
     worse = (1.0 - complete - partial) * where(attribute("sessions") > 1.0, 0.0, attribute("session_progression"))
     shrunk = p("tumour_update.diameter_factor_partial_response")
     judged: dict[str, Operand] = {
-        "sessions_judged": attribute("sessions_judged") + 1.0,
         "scan_in": NEVER,
         "new_lesions": 0.0,
     }
@@ -448,6 +440,7 @@ def _surgery_offered() -> Chance:
     washout = where(
         attribute("seen_anti_vegf"), p("conversion.washout_bevacizumab_months"), p("conversion.washout_tki_months")
     ) + p("timing.wait_surgery_first_months")
+    blocks = p("haic.max_cycles") / p("haic.cycles_before_scan")
     treated_again = (attribute("sessions") > 0.0) & (attribute("observed_response") < _RESPONSE["complete"])
     return Chance(
         name="surgery_offered",
@@ -467,8 +460,14 @@ def _surgery_offered() -> Chance:
                 weight=1.0 - operated,
                 updates={
                     "surgery_declined": 1.0,
-                    "session_in": where(treated_again, MONTHS_IN_STATE + p("tace.retreatment_wait_months"), NEVER),
-                    "haic_in": NEVER,
+                    "session_in": where(
+                        treated_again & ~_HAIC, MONTHS_IN_STATE + p("tace.retreatment_wait_months"), NEVER
+                    ),
+                    "haic_in": where(
+                        treated_again & _HAIC & (attribute("sessions") < blocks),
+                        MONTHS_IN_STATE + p("haic.cycle_interval_months"),
+                        NEVER,
+                    ),
                 },
                 to=STAY,
             ),

@@ -137,11 +137,11 @@ class Work(NamedTuple):
     died: Ints
     """(block,)"""
     reached: Floats
-    """(block, endpoints): time of the endpoint, infinite if it is not reached"""
+    """(endpoints, block): time of the endpoint, infinite if it is not reached"""
     origins: Floats
-    """(block, endpoints): time of the origin, infinite before it"""
+    """(endpoints, block): time of the origin, infinite before it"""
     intervals: Floats
-    """(block, intervals): until when an interval reward has been paid"""
+    """(intervals, block): until when an interval reward has been paid"""
     durations: Floats
     """(leaves x LANES, groups, slots)"""
     quantities: Floats
@@ -469,15 +469,15 @@ def _count_marks(space, draw, first, strategy, row, begin, end):  # type: ignore
         for i in range(begin, end):
             p = np.uint64(work.mark_integers[at.MARK_PATIENT, i])
             time = work.mark_reals[i]
-            reached = work.reached[p, endpoint]
-            earlier = (time >= work.origins[p, endpoint]) & (time < reached)
-            work.reached[p, endpoint] = time if earlier else reached
+            reached = work.reached[endpoint, p]
+            earlier = (time >= work.origins[endpoint, p]) & (time < reached)
+            work.reached[endpoint, p] = time if earlier else reached
     for entry in range(rewards.origin_first[mark], rewards.origin_first[mark + 1]):
         endpoint = rewards.origin_of[entry]
         for i in range(begin, end):
             p = np.uint64(work.mark_integers[at.MARK_PATIENT, i])
-            origin = work.origins[p, endpoint]
-            work.origins[p, endpoint] = work.mark_reals[i] if origin == np.inf else origin
+            origin = work.origins[endpoint, p]
+            work.origins[endpoint, p] = work.mark_reals[i] if origin == np.inf else origin
     weighted = np.int64(-1)
     for given in range(rewards.mark_first[mark], rewards.mark_first[mark + 1]):
         term = rewards.mark_rewards[given, 0]
@@ -498,13 +498,13 @@ def _count_marks(space, draw, first, strategy, row, begin, end):  # type: ignore
             months = work.paid[given, _PAID_MONTHS]
             for i in range(begin, end):
                 p = np.uint64(work.mark_integers[at.MARK_PATIENT, i])
-                from_ = max(work.mark_reals[i], work.intervals[p, interval])
+                from_ = max(work.mark_reals[i], work.intervals[interval, p])
                 until = work.mark_reals[i] + months
                 number = 0.0
                 if until > from_:
                     column = np.uint64(first) + p
                     number = _weighted_months(rewards, draw, group, rate, from_, until, cohort, column)
-                    work.intervals[p, interval] = until
+                    work.intervals[interval, p] = until
                 work.exponentials[1, i] = number
         leaf = np.uint64(work.mark_integers[at.MARK_PATIENT, begin]) >> np.uint64(10)
         quantity = work.quantities[leaf, term]
@@ -569,13 +569,15 @@ def _begin(space, draw, count, horizon):  # type: ignore[no-untyped-def]
     for k in range(count):
         work.ended[k] = horizon
         work.died[k] = 0
-    for k in range(count):
-        for endpoint in range(rewards.has_origin.shape[0]):
-            work.reached[k, endpoint] = np.inf
-            work.origins[k, endpoint] = np.inf if rewards.has_origin[endpoint] == 1 else 0.0
-    for k in range(count):
-        for interval in range(rewards.size[0]):
-            work.intervals[k, interval] = 0.0
+    for endpoint in range(rewards.has_origin.shape[0]):
+        origin = np.inf if rewards.has_origin[endpoint] == 1 else 0.0
+        for k in range(count):
+            work.reached[endpoint, k] = np.inf
+        for k in range(count):
+            work.origins[endpoint, k] = origin
+    for interval in range(rewards.size[0]):
+        for k in range(count):
+            work.intervals[interval, k] = 0.0
     for mark in range(model.size[at.SIZE_MARKS]):
         for k in range(count):
             work.marked[mark, k] = 0
@@ -603,12 +605,17 @@ def _finish(space, draw, first, count, strategy, row, counted, horizon):  # type
         channel = rewards.terms[term, 0]
         group = rewards.channel_group[channel]
         rate = rewards.numbers[draw, rewards.discount[group]]
+        beyond = 0
+        for k in range(count):
+            beyond += 1 if work.intervals[interval, k] > work.ended[k] else 0
+        if beyond == 0:
+            continue
         for k in range(count):
             ended = work.ended[k]
-            if not work.intervals[k, interval] > ended:
+            if not work.intervals[interval, k] > ended:
                 continue
             number = -_weighted_months(
-                rewards, draw, group, rate, ended, work.intervals[k, interval], cohort, first + k
+                rewards, draw, group, rate, ended, work.intervals[interval, k], cohort, first + k
             )  # fmt: skip
             if rewards.mark_rewards[reward, 2] >= 0:
                 number = number * cohort[rewards.mark_rewards[reward, 2], first + k]
@@ -641,21 +648,22 @@ def _finish(space, draw, first, count, strategy, row, counted, horizon):  # type
     grid = plan.grid[0]
     step = plan.step[0]
     times = work.reals[at.TEMPORARY]
+    places = work.reals[at.TEMPORARY + 1]
     for endpoint in range(rewards.has_origin.shape[0]):
         for k in range(count):
-            origin = work.origins[k, endpoint]
-            time = work.reached[k, endpoint] - origin if origin < np.inf else np.nan
-            work.reached[k, endpoint] = time
-            times[k] = time
+            origin = work.origins[endpoint, k]
+            times[k] = work.reached[endpoint, k] - origin if origin < np.inf else np.nan
+        for k in range(count):
+            work.reached[endpoint, k] = times[k]
         if grid > 0:
             at_risk = 0
             for k in range(count):
-                time = times[k]
-                if time == time:
-                    at_risk += 1
-                    place = np.ceil(time / step)
-                    if place <= grid:
-                        sums.endpoint_counts[counted, strategy, endpoint, int(place)] += 1
+                places[k] = np.ceil(times[k] / step)
+                at_risk += 1 if times[k] == times[k] else 0
+            for k in range(count):
+                # A time that is not a number, because its origin never came, is not counted.
+                if places[k] <= grid:
+                    sums.endpoint_counts[counted, strategy, endpoint, int(places[k])] += 1
             sums.endpoint_counts[counted, strategy, endpoint, grid + 1] += at_risk
         for landmark in plan.landmarks:
             for k in range(count):
@@ -930,9 +938,9 @@ def allocate(models: at.Model, rewards: Rewards, plan: Plan, block: int) -> Work
         totals=np.zeros((width, 3 * max(channels, 1))),
         ended=np.zeros(width),
         died=np.zeros(width, dtype=np.int64),
-        reached=np.zeros((width, max(endpoints, 1))),
-        origins=np.zeros((width, max(endpoints, 1))),
-        intervals=np.zeros((width, max(int(rewards.size[0]), 1))),
+        reached=np.zeros((max(endpoints, 1), width)),
+        origins=np.zeros((max(endpoints, 1), width)),
+        intervals=np.zeros((max(int(rewards.size[0]), 1), width)),
         durations=np.zeros((leaves * LANES, max(groups, 1), cells)),
         quantities=np.zeros((leaves, max(rewards.terms.shape[0], 1))),
         marked=np.zeros((max(marks, 1), width), dtype=np.uint16),

@@ -745,7 +745,7 @@ def endpoint_times(
                 run.run_range(item, item + 1, work)
             draw, begin = item // run.blocks, item % run.blocks * run.block
             count = min(run.block, patients - begin)
-            times[draw, :, begin : begin + count] = work.reached[:count, : times.shape[1]].T
+            times[draw, :, begin : begin + count] = work.reached[: times.shape[1], :count]
 
     chunks = run.chunks(threads or os.cpu_count() or 1)
     with _compiled.compiling(COMPILING):

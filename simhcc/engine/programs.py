@@ -240,9 +240,12 @@ def run_program(space, program, draw, row, begin, count, node, patient0, luck, k
         elif operation == at.FIRST_ROW:
             number = float(y)
             waiting = 0
+            for k in range(filled):
+                row_now = reals[to, k]
+                holds = reals[a, k]
+                chosen = number if holds == holds else holds
+                reals[to, k] = chosen if (row_now < 0.0) & (holds != 0.0) else row_now
             for k in range(count):
-                if (reals[to, k] < 0.0) & (reals[a, k] != 0.0):
-                    reals[to, k] = number if reals[a, k] == reals[a, k] else reals[a, k]
                 waiting += 1 if reals[to, k] < 0.0 else 0
             if waiting == 0:
                 break

@@ -39,7 +39,7 @@ from engine_tools import (
 )
 from oracle import Life
 
-from simhcc import outcomes
+from simhcc import model, outcomes
 from simhcc.errors import ModelError
 from simhcc.expressions import MONTHS, attribute, log, parameter, uniform
 from simhcc.graph import (
@@ -149,6 +149,33 @@ def test_a_pathway_of_many_attributes_lives_the_same_lives_in_another_order(monk
     assert differing(all_tables(longest_first), again) == [] and differing(again, often) == []
     with pytest.raises(ModelError, match=r"block 2048.*blocks of 1024"):
         simulate(questions[1], {}, patients=4_096, block=2048)
+
+
+def test_the_order_of_the_attributes_in_memory_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The baseline attributes of the cohort find their way to other places too.
+    (question, numbers), cohort = clinic_evaluation(), clinic_full_cohort(1_500)
+    found = simulate(question, as_values(numbers), cohort, patients=1_500, threads=1)
+    together = model._side_by_side
+    monkeypatch.setattr(model, "_side_by_side", lambda *arguments: together(*arguments)[::-1])
+    turned = simulate(question, as_values(numbers), cohort, patients=1_500, threads=1)
+    assert not differing(all_tables(found), all_tables(turned))
+
+
+def test_attributes_that_one_formula_uses_lie_in_one_line() -> None:
+    # Eight attributes of one multiplier, spread over forty in the declaration, and two others that another one uses.
+    attributes = tuple(Attribute(name=f"x{k}", initial=0.0) for k in range(40))
+    used = [f"x{5 * k}" for k in range(8)]
+    total = attribute(used[0])
+    for name in used[1:]:
+        total = total + attribute(name)
+    both = (
+        dying(0.1, log_multiplier=total),
+        replace(dying(0.1, log_multiplier=attribute("x1") + attribute("x39")), name="x"),
+    )
+    graph = pathway(only("a", *both), DEAD, attributes=attributes)
+    order = model.names_of(graph, [Strategy(id="s", tables={})]).attributes
+    assert sorted(order) == sorted(a.name for a in attributes)
+    assert set(order[:8]) == set(used) and set(order[8:10]) == {"x1", "x39"}
 
 
 def test_a_changed_seed_or_luck_changes_the_tables() -> None:

@@ -834,29 +834,32 @@ def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k
 
 
 @merged
-def _choose_kept(model, draw, node, begins, reals, moments, kept, lists, count, attributes, horizon):
+def _choose_kept(model, draw, node, begins, scanned, reals, moments, kept, lists, count, attributes, horizon):
     """Let each listed patient's earliest kept threshold, if it comes before what was found so far, end the stay.
 
-    When a stay begins only thresholds for life are kept, and their edges may stand before the one found: of two events
-    at one time the one declared first happens. Returns 1 if a time is not a number, which then is in row _LATENT.
+    `scanned` 1 looks at the thresholds that are seen at a scan, after all other events: who has something before the latent
+    time needs no scan. Of two events at one time the one declared first happens; when a stay begins only thresholds for
+    life are kept. Returns 1 if a time is not a number, which then is in row _LATENT.
     """
     columns = model.transitions
     first_transition = model.nodes[node, at.NODE_TRANSITION_FIRST]
     for transition in range(first_transition, model.nodes[node, at.NODE_TRANSITION_END]):
         if begins == 1 and columns[transition, at.TRANSITION_LIFE] < 0:
             continue
+        scan = columns[transition, at.TRANSITION_SCAN]
+        if (scan >= 0) != (scanned == 1):
+            continue
         place = np.uint64(columns[transition, at.TRANSITION_STORE])
         for k in range(count):
             reals[_LATENT, k] = kept[lists[at.LIST, k], place]
-        scan = columns[transition, at.TRANSITION_SCAN]
         if scan >= 0:
             for k in range(count):
-                if reals[_LATENT, k] < horizon:
+                if reals[_LATENT, k] < horizon and reals[_LATENT, k] <= reals[_BEST, k]:
                     reals[_LATENT, k] = _seen(
                         model, draw, scan, reals[_LATENT, k], lists[at.LIST, k], moments, attributes
                     )
         number = float(transition - first_transition)
-        if begins == 0:
+        if begins == 0 and scanned == 0:
             if _earlier(reals, number, count):
                 return 1
         else:
@@ -1112,11 +1115,14 @@ def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon
         if patient >= 0:
             control[at.CONTROL_ERROR_PATIENT] = patient
             return at.ERROR_FIRINGS
-        if _choose_kept(model, draw, node, begins, reals, moments, kept, lists, count, attributes, horizon) == 1:
+        if _choose_kept(model, draw, node, begins, 0, reals, moments, kept, lists, count, attributes, horizon) == 1:
             return _not_a_number(reals, lists, count, control)
     if end_scheduled > first_scheduled:
         bad = _scheduled_times(space, draw, node, begins, count, patient0, luck, k0, k1)
         if bad == 1:
+            return _not_a_number(reals, lists, count, control)
+    if begins == 0 or nodes[node, at.NODE_HAS_LIFE] == 1:
+        if _choose_kept(model, draw, node, begins, 1, reals, moments, kept, lists, count, attributes, horizon) == 1:
             return _not_a_number(reals, lists, count, control)
     if can_stay and size[at.SIZE_LOCAL] * size[at.SIZE_SYSTEMIC] > 1:
         for k in range(changed):

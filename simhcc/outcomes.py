@@ -46,6 +46,8 @@ LANES = 4
 
 _AT_ONCE = 128
 """visits that are turned into sums together, group of channels by group: their patients' sums stay in the caches meanwhile"""
+# Rows of the workspace of reals while visits are turned into sums.
+_AGE, _FACTOR, _CHANGES = at.TEMPORARY, at.TEMPORARY + 1, at.TEMPORARY + 2
 PADDING = 40
 """places added to the rows of a block: at least the 32 of a whole vector loop, and no multiple of the places in many cache lines"""
 
@@ -346,25 +348,36 @@ def _accrue(space, draw, first, strategy, begin, end):  # type: ignore[no-untype
                     work.exponentials[0, i] = exp_(-rate * work.visit_reals[at.VISIT_ENTERED, i])
                 for i in range(begin, end):
                     work.exponentials[1, i] = exp_(-rate * work.visit_reals[at.VISIT_LEFT, i])
-            first_band = rewards.band_first[group]
-            last_band = rewards.band_first[group + 1]
             for i in range(begin, end):
-                age = 12.0 * cohort[age_row, first + work.visit_integers[at.VISIT_PATIENT, i]]
-                entered = work.visit_reals[at.VISIT_ENTERED, i]
-                left = work.visit_reals[at.VISIT_LEFT, i]
-                factor = 1.0
-                changes = False
-                for band in range(first_band, last_band):
-                    starts = rewards.numbers[draw, rewards.bands[band, 0]] - age
-                    factor = rewards.numbers[draw, rewards.bands[band, 1]] if starts <= entered else factor
-                    changes = changes | ((starts > entered) & (starts < left))
-                if changes:
-                    work.months[i] = _banded_months(rewards, draw, group, rate, entered, left, age)
-                elif rate == 0.0:
-                    work.months[i] = factor * (left - entered)
-                else:
-                    # Most visits lie in one band; their exponentials were computed many at a time.
-                    work.months[i] = factor * ((work.exponentials[0, i] - work.exponentials[1, i]) / rate)
+                work.reals[_AGE, i - begin] = 12.0 * cohort[age_row, first + work.visit_integers[at.VISIT_PATIENT, i]]
+                work.reals[_FACTOR, i - begin] = 1.0
+                work.reals[_CHANGES, i - begin] = 0.0
+            for band in range(rewards.band_first[group], rewards.band_first[group + 1]):
+                band_starts = rewards.numbers[draw, rewards.bands[band, 0]]
+                band_factor = rewards.numbers[draw, rewards.bands[band, 1]]
+                for i in range(begin, end):
+                    starts = band_starts - work.reals[_AGE, i - begin]
+                    entered = work.visit_reals[at.VISIT_ENTERED, i]
+                    factor = work.reals[_FACTOR, i - begin]
+                    changes = work.reals[_CHANGES, i - begin]
+                    inside = (starts > entered) & (starts < work.visit_reals[at.VISIT_LEFT, i])
+                    work.reals[_FACTOR, i - begin] = band_factor if starts <= entered else factor
+                    work.reals[_CHANGES, i - begin] = 1.0 if inside else changes
+            if rate == 0.0:
+                for i in range(begin, end):
+                    months = work.visit_reals[at.VISIT_LEFT, i] - work.visit_reals[at.VISIT_ENTERED, i]
+                    work.months[i] = work.reals[_FACTOR, i - begin] * months
+            else:
+                for i in range(begin, end):
+                    months = (work.exponentials[0, i] - work.exponentials[1, i]) / rate
+                    work.months[i] = work.reals[_FACTOR, i - begin] * months
+            # Most visits lie in one band, and were done many at a time.
+            for i in range(begin, end):
+                if work.reals[_CHANGES, i - begin] != 0.0:
+                    work.months[i] = _banded_months(
+                        rewards, draw, group, rate, work.visit_reals[at.VISIT_ENTERED, i],
+                        work.visit_reals[at.VISIT_LEFT, i], work.reals[_AGE, i - begin],
+                    )  # fmt: skip
         elif rate == 0.0:
             for i in range(begin, end):
                 work.months[i] = work.visit_reals[at.VISIT_LEFT, i] - work.visit_reals[at.VISIT_ENTERED, i]

@@ -573,7 +573,7 @@ def _fresh_times(space, draw, node, count, patient0, luck, k0, k1, horizon):
         scan = columns[transition, at.TRANSITION_SCAN]
         if scan >= 0:
             for k in range(count):
-                if reals[_LATENT, k] < horizon:
+                if reals[_LATENT, k] < reals[_BEST, k]:
                     reals[_LATENT, k] = _seen(
                         model, draw, scan, reals[_LATENT, k], lists[at.LIST, k], moments, attributes
                     )
@@ -1110,7 +1110,8 @@ def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon
         bad = _fresh_times(space, draw, node, count, patient0, luck, k0, k1, horizon)
         if bad == 1:
             return _not_a_number(reals, lists, count, control)
-    if begins == 0 or nodes[node, at.NODE_HAS_LIFE] == 1:
+    looks_back = begins == 0 or nodes[node, at.NODE_HAS_LIFE] == 1
+    if looks_back:
         patient = _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k1, horizon)
         if patient >= 0:
             control[at.CONTROL_ERROR_PATIENT] = patient
@@ -1121,9 +1122,10 @@ def _pass_time(space, draw, node, begins, count, patient0, luck, k0, k1, horizon
         bad = _scheduled_times(space, draw, node, begins, count, patient0, luck, k0, k1)
         if bad == 1:
             return _not_a_number(reals, lists, count, control)
-    if begins == 0 or nodes[node, at.NODE_HAS_LIFE] == 1:
-        if _choose_kept(model, draw, node, begins, 1, reals, moments, kept, lists, count, attributes, horizon) == 1:
-            return _not_a_number(reals, lists, count, control)
+    if looks_back and (
+        _choose_kept(model, draw, node, begins, 1, reals, moments, kept, lists, count, attributes, horizon) == 1
+    ):
+        return _not_a_number(reals, lists, count, control)
     if can_stay and size[at.SIZE_LOCAL] * size[at.SIZE_SYSTEMIC] > 1:
         for k in range(changed):
             p = lists[at.LIST, k]

@@ -665,8 +665,9 @@ class _Builder:
         self.effect_index: dict[tuple[str, str], int] = {}
         states = [node for node in pathway.nodes if isinstance(node, State)]
         watched = dict.fromkeys(pathway.tag)
-        for transition in (t for s in states for t in s.transitions if t.log_multiplier is not None):
-            watched |= dict.fromkeys(sorted(self.programs.resolved(transition.log_multiplier).attributes))
+        multipliers = [t.log_multiplier for s in states for t in s.transitions if t.log_multiplier is not None]
+        for multiplier in multipliers:
+            watched |= dict.fromkeys(sorted(self.programs.resolved(multiplier).attributes))
         self.watched = {name: place for place, name in enumerate(watched)}
         life = dict.fromkeys(t.name for s in states for t in s.transitions if t.threshold == "life")
         self.life = {name: position for position, name in enumerate(life)}

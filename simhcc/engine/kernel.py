@@ -649,21 +649,8 @@ def _kept_times(space, draw, node, begins, changed, count, patient0, luck, k0, k
             if looked == 0:
                 continue
             _multipliers(
-                space,
-                model,
-                draw,
-                node,
-                transition,
-                reals,
-                attributes,
-                lists,
-                at.LOOKED,
-                looked,
-                patient0,
-                luck,
-                k0,
-                k1,
-            )
+                space, model, draw, node, transition, reals, attributes, lists, at.LOOKED, looked, patient0, luck, k0, k1
+            )  # fmt: skip
             solved = 0
             spending = 0
             solving = 0
